@@ -84,7 +84,7 @@ def handle_response(response: requests.Response, data_type: type = object) -> di
         return {"success": True, "data": None}
     try:
         body = response.json(parse_float=Decimal)
-    except (ValueError, RecursionError):
+    except (ValueError, ArithmeticError, RecursionError):
         body = None
     if isinstance(body, dict) and 200 <= response.status_code < 300 and not response.history:
         data, pagination = body.get("data"), body.get("pagination")
@@ -193,7 +193,8 @@ def one_line_errors(main: Callable[[Sequence[str] | None], int]) -> Callable[...
         except BrokenPipeError:  # the reader of a pipe (`| head`) has seen enough
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         except CyncoAPIError as error:
-            print(f"Error: {error}. 04_error_handling.py says what to do about each status.", file=sys.stderr)
+            hint = ". 04_error_handling.py says what to do about each status" if error.status_code >= 400 else ""
+            print(f"Error: {error}{hint}.", file=sys.stderr)
         except OSError as error:  # every requests exception is one
             print(f"Error: {describe(error)}.", file=sys.stderr)
         except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
@@ -214,8 +215,8 @@ def read_amount(record: dict[str, Any], cents_field: str, units_field: str, curr
 
     The guide sends integers in the smallest unit ("cents", but see DECIMALS), OpenAPI whole units.
     """
-    if record.get(cents_field) is not None:
-        return Decimal(str(record[cents_field])).scaleb(-DECIMALS.get(currency or "", 2))
+    if record.get(cents_field) is not None and currency:
+        return Decimal(str(record[cents_field])).scaleb(-DECIMALS.get(currency, 2))
     return None if record.get(units_field) is None else Decimal(str(record[units_field]))
 
 

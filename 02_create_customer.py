@@ -1,0 +1,128 @@
+"""Create a customer exactly once, even when an answer gets lost on the way.
+
+You will see the new customer as Cynco stored it. Run it again and Cynco refuses with a 409,
+because a customer with that email exists.
+
+Usage:
+    python 02_create_customer.py
+    python 02_create_customer.py --name "Kedai Buku Melati" --email accounts@melati.example
+"""
+
+import argparse
+import os
+import re
+import shlex
+import subprocess
+import sys
+import uuid
+from collections.abc import Sequence
+from typing import Any
+
+import requests
+
+from _common import (
+    BASE_URL,
+    TIMEOUT,
+    CyncoAPIError,
+    auth_headers,
+    describe,
+    handle_response,
+    one_line,
+    one_line_errors,
+    with_retry,
+)
+
+# The fields of a customer, with a flat address. Each is an option (taxId is --tax-id); None is not sent.
+SAMPLE = {
+    "name": "Acme Corp",
+    "email": "billing@acme.example",
+    "phone": "+60 3-2345 6789",
+    "address": "Level 12, Menara Acme, Jalan Ampang",
+    "city": "Kuala Lumpur",
+    "state": "Wilayah Persekutuan",
+    "zip": "50450",
+    "country": "Malaysia",
+    "taxId": None,
+    "registrationNumber": None,
+    "website": "https://acme.example",
+    "paymentTerms": None,
+    "preferredCurrency": "MYR",
+    "notes": None,
+}
+
+
+def create_customer(customer: dict[str, str], idempotency_key: str) -> dict[str, Any]:
+    """Create a customer and return it as stored; the same key and body never create a second one.
+
+    Raises CyncoAPIError (409: the email exists, 422: a field is invalid) or a requests exception.
+    """
+    response = requests.post(
+        f"{BASE_URL}/customers",
+        headers={**auth_headers(), "Idempotency-Key": idempotency_key},
+        json=customer,
+        timeout=TIMEOUT,
+    )
+    created: dict[str, Any] = handle_response(response, dict)["data"]
+    return created
+
+
+def was_refused(error: BaseException) -> bool:
+    """Whether the answer says that nothing was created; without one (or with a 5xx) nobody knows."""
+    return isinstance(error, CyncoAPIError) and error.status_code in {400, 401, 403, 404, 409, 422}
+
+
+def format_address(customer: dict[str, Any]) -> str:
+    """One line from a flat address (OpenAPI) or a nested one (the guide)."""
+    if isinstance(customer.get("address"), dict):
+        parts = [customer["address"].get(part) for part in "line1 line2 city state postalCode country".split()]
+    else:
+        parts = [customer.get(part) for part in "address city state zip country".split()]
+    return ", ".join(str(part) for part in parts if part) or "-"
+
+
+def idempotency_key(text: str) -> str:
+    if re.fullmatch("[!-~]{1,255}", text):
+        return text
+    raise argparse.ArgumentTypeError("a key has 1 to 255 printable ASCII characters and no spaces")
+
+
+@one_line_errors
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description="Create a customer exactly once.")
+    for field, sample in SAMPLE.items():
+        option = "--" + re.sub("([A-Z])", r"-\1", field).lower()
+        parser.add_argument(option, dest=field, default=sample, help="(default: %(default)s)" if sample else None)
+    parser.add_argument("--idempotency-key", type=idempotency_key, help="to repeat an attempt (default: a new key)")
+    args = parser.parse_args(argv)
+
+    # Made once, outside the retried call: every attempt carries the same key and the same body, so
+    # that if Cynco created the customer and only the answer was lost, a repeat gets that answer.
+    key = args.idempotency_key or str(uuid.uuid4())
+    fields = {field: value for field in SAMPLE if (value := getattr(args, field)) is not None}
+    try:
+        customer = with_retry(lambda: create_customer(fields, key))
+    except (CyncoAPIError, requests.RequestException, KeyboardInterrupt) as error:
+        if was_refused(error):
+            raise
+        repeat = ["python", sys.argv[0], *(sys.argv[1:] if argv is None else argv)]
+        if not args.idempotency_key:
+            repeat += ["--idempotency-key", key]
+        quote = subprocess.list2cmdline if os.name == "nt" else shlex.join
+        print(f"Nobody knows whether the customer was created: {describe(error) or 'interrupted'}.", file=sys.stderr)
+        print(f"Idempotency-Key: {key}", file=sys.stderr)
+        print(f"Within 24 hours, this is safe and creates no second one: {quote(repeat)}", file=sys.stderr)
+        return 1
+
+    for label, value in [
+        ("Created", customer.get("id")),
+        ("Name", customer.get("name")),
+        ("Email", customer.get("email")),
+        ("Address", format_address(customer)),
+        ("Date", customer.get("createdAt")),
+    ]:
+        print(f"{label:<9}{one_line(value or '-')}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

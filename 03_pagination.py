@@ -1,0 +1,144 @@
+"""Read every invoice exactly once: by offset, and by cursor, which is the better way.
+
+You will see how many invoices each way finds, and their total in each currency.
+
+Usage:
+    python 03_pagination.py
+    python 03_pagination.py --mode cursor --status all
+"""
+
+import argparse
+import sys
+from array import array
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from decimal import Decimal
+from typing import Any
+
+import requests
+
+from _common import (
+    BASE_URL,
+    TIMEOUT,
+    CyncoAPIError,
+    auth_headers,
+    format_money,
+    handle_response,
+    one_line_errors,
+    print_table,
+    read_amount,
+    with_retry,
+)
+
+PAGE_SIZE = 100  # the most that a page can hold, for the fewest requests
+
+
+def broken_paging(what: str) -> CyncoAPIError:
+    """An error rather than a short list: missing invoices would make wrong books."""
+    return CyncoAPIError(200, "BROKEN_PAGING", f"{what}; not every invoice was read")
+
+
+def list_by_offset(status: str | None = None) -> Iterator[dict[str, Any]]:
+    """Yield every invoice of a status (None: of any) once, asking for one position after the other.
+
+    An invoice that arrives meanwhile pushes the others down, so that the next page repeats some
+    (dropped here by id); one that goes pulls them up, so that some are skipped. Cursors stay put.
+    Raises CyncoAPIError or a requests exception.
+    """
+    url, headers = f"{BASE_URL}/invoices", auth_headers()
+    params: dict[str, Any] = {"limit": PAGE_SIZE, "status": status}  # requests leaves out what is None
+    offset, seen = 0, set[str]()
+    with requests.Session() as session:
+        while True:
+            # Each published shape reads one of these two and ignores the other.
+            params.update(offset=offset, page=offset // PAGE_SIZE + 1)
+            page = with_retry(
+                lambda: handle_response(session.get(url, headers=headers, params=params, timeout=TIMEOUT), list)
+            )
+            invoices, has_more = page["data"], (page.get("pagination") or {}).get("hasMore")
+            new = [invoice for invoice in invoices if invoice["id"] not in seen]
+            if has_more not in (True, False):
+                raise broken_paging("the API does not say whether more invoices follow")
+            if not new and (invoices or has_more):
+                raise broken_paging(f"the API sent nothing new from offset {offset}")
+            yield from new
+            if not has_more:
+                return
+            seen.update(invoice["id"] for invoice in new)
+            offset += len(invoices)
+
+
+def iterate_invoices(status: str | None = None) -> Iterator[dict[str, Any]]:
+    """Yield every invoice of a status (None: of any) once, in constant memory. The recommended way.
+
+    Raises CyncoAPIError or a requests exception.
+    """
+    url, headers = f"{BASE_URL}/invoices", auth_headers()
+    params: dict[str, Any] = {"limit": PAGE_SIZE, "status": status}  # requests leaves out what is None
+    first_id, cursors_seen = None, array("q")  # hashes: 8 bytes a page, where a set would grow
+    # A Session keeps its connection open: one TCP and TLS handshake for the whole pass, not one a page.
+    with requests.Session() as session:
+        while True:
+            page = with_retry(
+                lambda: handle_response(session.get(url, headers=headers, params=params, timeout=TIMEOUT), list)
+            )
+            invoices, pagination = page["data"], page.get("pagination") or {}
+            has_more, cursor = pagination.get("hasMore"), pagination.get("nextCursor")
+            if has_more not in (True, False):
+                raise broken_paging("the API does not say whether more invoices follow")
+            if invoices and invoices[0]["id"] == first_id:
+                raise broken_paging("the API sent the first page again")
+            if has_more and not invoices:
+                raise broken_paging("the API says that more invoices follow, but sent none")
+            if has_more and not cursor:
+                raise broken_paging("the API says that more invoices follow, but sent no cursor")
+            if has_more and hash(cursor) in cursors_seen:
+                raise broken_paging("the API sent a cursor for the second time")
+            yield from invoices
+            if not has_more:
+                return
+            first_id = first_id or invoices[0]["id"]
+            cursors_seen.append(hash(cursor))
+            params["cursor"] = cursor
+
+
+def add_up(invoices: Iterable[dict[str, Any]], mode: str) -> tuple[Counter[str], dict[str, Decimal], int]:
+    """Return the count and the total by currency, and how many have no amount; progress goes to stderr."""
+    counts, totals, without_amount, done = Counter[str](), defaultdict[str, Decimal](Decimal), 0, 0
+    live = sys.stderr.isatty()
+    try:
+        for done, invoice in enumerate(invoices, 1):
+            amount = read_amount(invoice, "total", "totalAmount", invoice["currency"])
+            counts[invoice["currency"]] += 1
+            totals[invoice["currency"]] += amount or 0
+            without_amount += amount is None
+            if done % (PAGE_SIZE if live else 5000) == 0:
+                print(f"{mode}: {done:,} invoices", end="\r" if live else "\n", file=sys.stderr, flush=True)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f" after {done:,} invoices (by {mode})") from None
+    return counts, totals, without_amount
+
+
+@one_line_errors
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description="Read every invoice exactly once.")
+    parser.add_argument("--mode", default="both", choices=["offset", "cursor", "both"], help="(default: %(default)s)")
+    parser.add_argument("--status", default="paid", help="draft, paid, overdue or all (default: %(default)s)")
+    args = parser.parse_args(argv)
+
+    status = None if args.status == "all" else args.status
+    for mode, read in [("offset", list_by_offset), ("cursor", iterate_invoices)]:
+        if args.mode in (mode, "both"):
+            counts, totals, without_amount = add_up(read(status), mode)
+            print(f"By {mode}: {counts.total():,} invoices")
+            # A sum across currencies would mean nothing.
+            rows = [[code, f"{counts[code]:,}", format_money(totals[code], code)] for code in sorted(counts)]
+            print_table(["Currency", "Invoices", "Total"], rows, right=["Invoices", "Total"])
+            if without_amount:
+                print(f"{without_amount:,} of them have no amount.")
+            print()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,223 @@
+"""Receive webhooks: verify each delivery, store it, handle each event once.
+
+You will see a line for each event. Forged and stale deliveries are refused, repeated ones are
+acknowledged but not handled again, and what a handler could not do is tried at the next start.
+
+Usage:
+    python tests/sandbox.py 05_webhooks.py     see it at work, without an account
+    python 05_webhooks.py                      needs CYNCO_WEBHOOK_SECRET, from Settings > Webhooks
+"""
+
+import argparse
+import hashlib
+import hmac
+import json
+import logging
+import os
+import re
+import sqlite3
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import closing
+from decimal import Decimal
+from typing import Any
+
+from flask import Flask, request
+from werkzeug.serving import run_simple
+
+from _common import format_money, one_line, one_line_errors, read_amount
+
+MAX_SKEW = 300  # seconds between the signed timestamp and now
+STARTED = time.time()
+
+app = Flask(__name__)
+app.config.update(MAX_CONTENT_LENGTH=1_000_000, DATABASE="webhook_events.db")
+logger = logging.getLogger("cynco")
+
+
+def webhook_secrets() -> list[str]:
+    """The signing secrets in CYNCO_WEBHOOK_SECRET: several, with commas, while one replaces another."""
+    return [secret.strip() for secret in os.environ.get("CYNCO_WEBHOOK_SECRET", "").split(",") if secret.strip()]
+
+
+def verify_signature(body: bytes, headers: Mapping[str, str], secrets: Iterable[str], now: float | None = None) -> bool:
+    """Whether a delivery was signed with one of `secrets`, at most MAX_SKEW seconds from `now`.
+
+    `body`: the bytes as they arrived. `headers`: X-Webhook-Timestamp and X-Webhook-Signature, or
+    Cynco-Signature. Never raises, whatever the bytes and headers are.
+    """
+    parts = [part.strip().partition("=") for part in headers.get("Cynco-Signature", "").split(",")]
+    times = [value for name, _, value in parts if name == "t"]
+    candidates = [
+        (headers.get("X-Webhook-Timestamp", ""), [headers.get("X-Webhook-Signature", "")]),
+        (times[0] if len(times) == 1 else "", [value for name, _, value in parts if name == "v1"]),
+    ]
+    for timestamp, signatures in candidates:
+        if not re.fullmatch("[0-9]{1,15}", timestamp):  # int() would take " +1_7" and Arabic digits
+            continue
+        for secret in filter(None, secrets):  # anyone can sign with an empty secret
+            signed = timestamp.encode() + b"." + body
+            expected = hmac.digest(secret.encode(errors="surrogateescape"), signed, "sha256").hex().encode()
+            # compare_digest takes equally long wherever the first difference is: == would leak it.
+            if any(hmac.compare_digest(expected, value.encode(errors="replace")) for value in signatures):
+                # Both sides of now: an old delivery may be a replay, one from the future could be replayed for long.
+                age = (time.time() if now is None else now) - int(timestamp)
+                if abs(age) <= MAX_SKEW:
+                    return True
+                logger.warning(
+                    "Rejected: signed %.0f s %s. Is the clock right?", abs(age), "ago" if age > 0 else "ahead"
+                )
+    return False
+
+
+def open_inbox() -> sqlite3.Connection:
+    inbox = sqlite3.connect(app.config["DATABASE"], timeout=30)  # seconds to wait for another writer
+    inbox.executescript("""
+        CREATE TABLE IF NOT EXISTS events (id TEXT PRIMARY KEY, body BLOB NOT NULL, failed_at REAL, handled_at REAL);
+        CREATE INDEX IF NOT EXISTS unhandled ON events (failed_at) WHERE handled_at IS NULL;
+    """)
+    return inbox
+
+
+def store_event(event: dict[str, Any], body: bytes) -> bool:
+    """Put an event into the inbox, on disk; return whether it is new. Raises sqlite3.Error."""
+    # Known by its signed id: X-Webhook-Id is not signed, so a replay could carry another one.
+    key = event.get("id")
+    key = key if isinstance(key, str) and key else hashlib.sha256(body).hexdigest()
+    row = (key.encode("ascii", "backslashreplace").decode(), body)
+    with closing(open_inbox()) as inbox, inbox:
+        return inbox.execute("INSERT OR IGNORE INTO events (id, body) VALUES (?, ?)", row).rowcount == 1
+
+
+def handle_events() -> None:
+    """Handle what is in the inbox and unhandled; what fails is logged and left for the next start."""
+    # One process at a time: it holds a transaction on a file beside the inbox, where storing goes on.
+    # If it is killed, the operating system frees that lock, and the next one takes over its event.
+    pending = "handled_at IS NULL AND (failed_at IS NULL OR failed_at < ?) ORDER BY rowid LIMIT 1"
+    try:
+        with (
+            closing(sqlite3.connect(f"{app.config['DATABASE']}-lock", timeout=30)) as lock,
+            closing(open_inbox()) as inbox,
+        ):
+            lock.execute("BEGIN EXCLUSIVE")
+            while row := inbox.execute(f"SELECT id, body FROM events WHERE {pending}", (STARTED,)).fetchone():
+                try:
+                    handle_event(json.loads(row[1], parse_float=Decimal))
+                    outcome = "handled_at"
+                except Exception:
+                    logger.exception("The handler of event %s failed; the next start tries again", row[0])
+                    outcome = "failed_at"
+                with inbox:
+                    inbox.execute(f"UPDATE events SET {outcome} = ? WHERE id = ?", (max(time.time(), STARTED), row[0]))
+    except sqlite3.Error as error:
+        logger.error("Events wait in the inbox for the next delivery: %s", error)
+
+
+def handle_event(event: dict[str, Any]) -> None:
+    """Give an event to the handler of its type, which one published shape names `event`."""
+    kind, data = str(event.get("type") or event.get("event")), event.get("data")
+    if kind in HANDLERS:
+        HANDLERS[kind](data if isinstance(data, dict) else {})
+    else:
+        say(f"No handler for {kind}, acknowledged")
+
+
+def say(text: str) -> None:
+    print(one_line(text), flush=True)
+
+
+def describe_invoice(invoice: dict[str, Any]) -> str:
+    currency = invoice.get("currency")
+    total = format_money(read_amount(invoice, "total", "totalAmount", currency), currency)
+    return f"{invoice.get('invoiceNumber') or '-'} of {total} for {invoice.get('customerName') or '-'}"
+
+
+def on_invoice_created(invoice: dict[str, Any]) -> None:
+    say(f"Created: invoice {describe_invoice(invoice)}, due {invoice.get('dueDate') or '-'}")
+
+
+def on_invoice_paid(invoice: dict[str, Any]) -> None:
+    say(f"Paid: invoice {describe_invoice(invoice)}")
+
+
+def on_invoice_overdue(invoice: dict[str, Any]) -> None:
+    say(f"Overdue since {invoice.get('dueDate') or '-'}: invoice {describe_invoice(invoice)}")
+
+
+def on_customer_created(customer: dict[str, Any]) -> None:
+    say(f"New customer: {customer.get('name') or '-'} <{customer.get('email') or '-'}>")
+
+
+def on_payment_received(payment: dict[str, Any]) -> None:
+    currency = payment.get("currency")
+    amount = format_money(read_amount(payment, "amount", "", currency), currency)
+    say(f"Received: {amount} by {payment.get('method') or '-'}")
+
+
+HANDLERS: dict[str, Callable[[dict[str, Any]], None]] = {
+    "invoice.created": on_invoice_created,
+    "invoice.paid": on_invoice_paid,
+    "invoice.overdue": on_invoice_overdue,
+    "customer.created": on_customer_created,
+    "payment.received": on_payment_received,
+}
+
+
+@app.post("/webhooks/cynco", provide_automatic_options=False)
+@app.post("/", provide_automatic_options=False)  # where the bare address of a tunnel ends up
+def receive() -> tuple[dict[str, object], int]:
+    """Answer 200 only for what is stored: anything else makes Cynco send it again."""
+    body = request.get_data()  # the bytes that were signed; JSON parsed and written again has others
+    if not verify_signature(body, dict(request.headers), webhook_secrets()):
+        return {"error": "not a delivery of Cynco's"}, 401
+    try:
+        event = json.loads(body)
+    except (ValueError, RecursionError):
+        event = None
+    if not isinstance(event, dict):
+        return {"error": "not a JSON object"}, 400
+    try:
+        new = store_event(event, body)
+    except sqlite3.Error as error:
+        logger.error("The inbox cannot store an event: %s", error)
+        return {"error": "not stored, send it again"}, 500
+    handle_events()
+    return {"received": True, "new": new}, 200
+
+
+def port_number(text: str) -> int:
+    if re.fullmatch("[0-9]{1,5}", text) and 0 < int(text) < 65536:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is not a port number, 1 to 65535")
+
+
+@one_line_errors
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description="Receive webhooks from Cynco.")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
+    parser.add_argument(
+        "--port", default=os.environ.get("PORT") or "3456", type=port_number, help="(default: PORT or 3456)"
+    )
+    parser.add_argument("--database", default=app.config["DATABASE"], help="the inbox (default: %(default)s)")
+    args = parser.parse_args(argv)
+    if not webhook_secrets():
+        sys.exit(
+            "CYNCO_WEBHOOK_SECRET is not set. Copy the signing secret of your endpoint from Settings > Webhooks, "
+            'then run: export CYNCO_WEBHOOK_SECRET=whsec_... (PowerShell: $env:CYNCO_WEBHOOK_SECRET="whsec_..."). '
+            "No account? Run: python tests/sandbox.py 05_webhooks.py"
+        )
+
+    app.config["DATABASE"] = args.database
+    try:
+        open_inbox().close()
+    except sqlite3.Error as error:
+        sys.exit(f"The inbox {args.database} cannot be opened ({error}); choose another with --database.")
+    threading.Thread(target=handle_events, daemon=True).start()  # what the last run left
+    run_simple(args.host, args.port, app, threaded=True)  # for trying out; production: see the README
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
