@@ -76,7 +76,7 @@ def open_inbox() -> sqlite3.Connection:
     inbox = sqlite3.connect(app.config["DATABASE"], timeout=30)  # seconds to wait for another writer
     inbox.executescript("""
         CREATE TABLE IF NOT EXISTS events (id TEXT PRIMARY KEY, body BLOB NOT NULL, failed_at REAL, handled_at REAL);
-        CREATE INDEX IF NOT EXISTS unhandled ON events (failed_at) WHERE handled_at IS NULL;
+        CREATE INDEX IF NOT EXISTS unhandled ON events (handled_at) WHERE handled_at IS NULL;
     """)
     return inbox
 
