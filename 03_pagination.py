@@ -30,13 +30,6 @@ from _common import (
     with_retry,
 )
 
-PAGE_SIZE = 100  # the most that a page can hold, for the fewest requests
-
-
-def broken_paging(what: str) -> CyncoAPIError:
-    """An error rather than a short list: missing invoices would make wrong books."""
-    return CyncoAPIError(200, "BROKEN_PAGING", f"{what}; not every invoice was read")
-
 
 def list_by_offset(status: str | None = None) -> Iterator[dict[str, Any]]:
     """Yield every invoice of a status (None: of any) once, asking for one position after the other.
@@ -46,21 +39,22 @@ def list_by_offset(status: str | None = None) -> Iterator[dict[str, Any]]:
     Raises CyncoAPIError or a requests exception.
     """
     url, headers = f"{BASE_URL}/invoices", auth_headers()
-    params: dict[str, Any] = {"limit": PAGE_SIZE, "status": status}  # requests leaves out what is None
+    # A page holds 100 at most: the fewest requests. A parameter that is None is left out by requests.
+    params: dict[str, Any] = {"limit": 100, "status": status}
     offset, seen = 0, set[str]()
     with requests.Session() as session:
         while True:
             # Each published shape reads one of these two and ignores the other.
-            params.update(offset=offset, page=offset // PAGE_SIZE + 1)
+            params.update(offset=offset, page=offset // 100 + 1)
             page = with_retry(
                 lambda: handle_response(session.get(url, headers=headers, params=params, timeout=TIMEOUT), list)
             )
             invoices, has_more = page["data"], (page.get("pagination") or {}).get("hasMore")
             new = [invoice for invoice in invoices if invoice["id"] not in seen]
             if has_more not in (True, False):
-                raise broken_paging("the API does not say whether more invoices follow")
+                raise CyncoAPIError(200, "BROKEN_PAGING", "the API does not say whether more invoices follow")
             if not new and (invoices or has_more):
-                raise broken_paging(f"the API sent nothing new from offset {offset}")
+                raise CyncoAPIError(200, "BROKEN_PAGING", f"the API sent nothing new from offset {offset}")
             yield from new
             if not has_more:
                 return
@@ -74,7 +68,7 @@ def iterate_invoices(status: str | None = None) -> Iterator[dict[str, Any]]:
     Raises CyncoAPIError or a requests exception.
     """
     url, headers = f"{BASE_URL}/invoices", auth_headers()
-    params: dict[str, Any] = {"limit": PAGE_SIZE, "status": status}  # requests leaves out what is None
+    params: dict[str, Any] = {"limit": 100, "status": status}
     first_id, cursors_seen = None, array("q")  # hashes: 8 bytes a page, where a set would grow
     # A Session keeps its connection open: one TCP and TLS handshake for the whole pass, not one a page.
     with requests.Session() as session:
@@ -85,15 +79,15 @@ def iterate_invoices(status: str | None = None) -> Iterator[dict[str, Any]]:
             invoices, pagination = page["data"], page.get("pagination") or {}
             has_more, cursor = pagination.get("hasMore"), pagination.get("nextCursor")
             if has_more not in (True, False):
-                raise broken_paging("the API does not say whether more invoices follow")
+                raise CyncoAPIError(200, "BROKEN_PAGING", "the API does not say whether more invoices follow")
             if invoices and invoices[0]["id"] == first_id:
-                raise broken_paging("the API sent the first page again")
+                raise CyncoAPIError(200, "BROKEN_PAGING", "the API sent the first page again")
             if has_more and not invoices:
-                raise broken_paging("the API says that more invoices follow, but sent none")
+                raise CyncoAPIError(200, "BROKEN_PAGING", "the API says that more invoices follow, but sent none")
             if has_more and not cursor:
-                raise broken_paging("the API says that more invoices follow, but sent no cursor")
+                raise CyncoAPIError(200, "BROKEN_PAGING", "the API says that more invoices follow, but sent no cursor")
             if has_more and hash(cursor) in cursors_seen:
-                raise broken_paging("the API sent a cursor for the second time")
+                raise CyncoAPIError(200, "BROKEN_PAGING", "the API sent a cursor for the second time")
             yield from invoices
             if not has_more:
                 return
@@ -112,7 +106,7 @@ def add_up(invoices: Iterable[dict[str, Any]], mode: str) -> tuple[Counter[str],
             counts[invoice["currency"]] += 1
             totals[invoice["currency"]] += amount or 0
             without_amount += amount is None
-            if done % (PAGE_SIZE if live else 5000) == 0:
+            if done % (100 if live else 5000) == 0:
                 print(f"{mode}: {done:,} invoices", end="\r" if live else "\n", file=sys.stderr, flush=True)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f" after {done:,} invoices (by {mode})") from None

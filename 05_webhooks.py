@@ -12,7 +12,6 @@ import argparse
 import hashlib
 import hmac
 import json
-import logging
 import os
 import re
 import sqlite3
@@ -27,14 +26,12 @@ from typing import Any
 from flask import Flask, request
 from werkzeug.serving import run_simple
 
-from _common import format_money, one_line, one_line_errors, read_amount
+from _common import format_money, logger, one_line, one_line_errors, read_amount
 
-MAX_SKEW = 300  # seconds between the signed timestamp and now
 STARTED = time.time()
 
 app = Flask(__name__)
 app.config.update(MAX_CONTENT_LENGTH=1_000_000, DATABASE="webhook_events.db")
-logger = logging.getLogger("cynco")
 
 
 def webhook_secrets() -> list[str]:
@@ -42,8 +39,10 @@ def webhook_secrets() -> list[str]:
     return [secret.strip() for secret in os.environ.get("CYNCO_WEBHOOK_SECRET", "").split(",") if secret.strip()]
 
 
-def verify_signature(body: bytes, headers: Mapping[str, str], secrets: Iterable[str], now: float | None = None) -> bool:
-    """Whether a delivery was signed with one of `secrets`, at most MAX_SKEW seconds from `now`.
+def verify_signature(
+    body: bytes, headers: Mapping[str, str], secrets: Iterable[str], now: float | None = None, tolerance: int = 300
+) -> bool:
+    """Whether a delivery was signed with one of `secrets`, at most `tolerance` seconds from `now`.
 
     `body`: the bytes as they arrived. `headers`: X-Webhook-Timestamp and X-Webhook-Signature, or
     Cynco-Signature. Never raises, whatever the bytes and headers are.
@@ -64,7 +63,7 @@ def verify_signature(body: bytes, headers: Mapping[str, str], secrets: Iterable[
             if any(hmac.compare_digest(expected, value.encode(errors="replace")) for value in signatures):
                 # Both sides of now: an old delivery may be a replay, one from the future could be replayed for long.
                 age = (time.time() if now is None else now) - int(timestamp)
-                if abs(age) <= MAX_SKEW:
+                if abs(age) <= tolerance:
                     return True
                 logger.warning(
                     "Rejected: signed %.0f s %s. Is the clock right?", abs(age), "ago" if age > 0 else "ahead"
