@@ -3,7 +3,6 @@
 Nothing is checked on import: every function looks when it is called.
 """
 
-import functools
 import io
 import logging
 import os
@@ -88,9 +87,9 @@ def handle_response(response: requests.Response, data_type: type = object) -> di
         body = None
     if isinstance(body, dict) and 200 <= response.status_code < 300 and not response.history:
         data, pagination = body.get("data"), body.get("pagination")
-        objects = [pagination or {}, *(data if isinstance(data, list) else [data or {}])]
-        well_formed = isinstance(data, data_type) and all(isinstance(part, dict) for part in objects)
-        if body.get("success") is not False and well_formed:
+        rows = data if isinstance(data, list) else [{} if data is None else data]
+        well_formed = isinstance(data, data_type) and isinstance(pagination, (dict, type(None)))
+        if body.get("success") is not False and well_formed and all(isinstance(row, dict) for row in rows):
             return body
     raise _api_error(response, body if isinstance(body, dict) else {})
 
@@ -170,17 +169,14 @@ def describe(error: BaseException) -> str:
             return f"no secure connection to {host}; check its certificate, your clock and any proxy"
         case requests.Timeout():
             return f"no answer from {host} within {TIMEOUT} s; try again later"
-        case requests.ConnectionError() | requests.exceptions.ChunkedEncodingError():
-            return f"no connection to {host}, or it broke off; check the network, any proxy and CYNCO_BASE_URL"
         case requests.RequestException():
-            return f"cannot call {host}; check CYNCO_BASE_URL"
+            return f"no connection to {host}, or it broke off; check the network, any proxy and CYNCO_BASE_URL"
     return one_line(error)
 
 
 def one_line_errors(main: Callable[[Sequence[str] | None], int]) -> Callable[..., int]:
     """Decorate main(argv): whatever fails there ends in one line on stderr and exit code 1."""
 
-    @functools.wraps(main)
     def wrapper(argv: Sequence[str] | None = None) -> int:
         if isinstance(sys.stdout, io.TextIOWrapper):
             sys.stdout.reconfigure(errors="backslashreplace")  # a console that lacks a letter shows \u4e2d

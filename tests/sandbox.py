@@ -149,7 +149,7 @@ def create_app(invoices: int = 300, rate_limit: int = 200, window: int = 60, sha
         now = time.time()
         with lock:
             if now >= limiter["ends"]:
-                limiter.update(ends=math.ceil(now) + window, used=0)
+                limiter.update(ends=int(now) + window, used=0)
             limiter["used"] += 1
         fault = request.environ.get("sandbox.fault")
         if fault in ("500", "503"):
@@ -605,7 +605,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             environ = {**os.environ, "CYNCO_BASE_URL": server.url, "CYNCO_API_KEY": API_KEY}
             if script.name == "05_webhooks.py" and not {"-h", "--help"} & set(args.args):
                 return run_receiver(command, args.args, environ)
-            return subprocess.call([*command, *args.args], env=environ)
+            with subprocess.Popen([*command, *args.args], env=environ) as example:
+                while True:
+                    try:
+                        return example.wait()
+                    except KeyboardInterrupt:  # Ctrl-C reaches the example as well: let it have the last word
+                        continue
         print(f"The sandbox serves {server.url} until Ctrl-C. In another terminal, paste one of:")
         print(f"  export CYNCO_BASE_URL={server.url} CYNCO_API_KEY={API_KEY}")
         print(f'  $env:CYNCO_BASE_URL="{server.url}"; $env:CYNCO_API_KEY="{API_KEY}"', flush=True)
