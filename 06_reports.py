@@ -77,7 +77,7 @@ def show_trial_balance(report: dict[str, Any]) -> int:
     currency = report.get("currency") or "MYR"  # OpenAPI names none: its books are in ringgit
     accounts = report["accounts"] if "accounts" in report else report["lineItems"]
     rows = [read_sides(account, "debitBalance", "creditBalance", currency) for account in accounts]
-    totals = read_sides({**report, **report.get("totals", {})}, "totalDebit", "totalCredit", currency)
+    totals = read_sides({**report, **(report.get("totals") or {})}, "totalDebit", "totalCredit", currency)
 
     names = [
         (account.get("code") or account["accountCode"], account.get("name") or account["accountName"])
@@ -96,6 +96,11 @@ def show_trial_balance(report: dict[str, Any]) -> int:
     if not differences:
         print("\nIn balance: debits equal credits, and the rows add up to the totals.")
     return 1 if differences else 0
+
+
+def exact_number(amount: Decimal) -> float | str:
+    """Return what JSON writes for an amount: a number, or text where a float would lose digits."""
+    return float(amount) if Decimal(str(float(amount))) == amount else str(amount)
 
 
 def iso_date(text: str) -> date:
@@ -118,7 +123,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.report == "profit-loss":
         first = args.first or last.replace(day=1)
         if args.as_of or first > last:
-            parser.error("profit-loss takes --from DATE and a later --to DATE")
+            parser.error("profit-loss takes --from DATE and --to DATE, the earlier first")
     elif args.first or args.last:
         parser.error(f"{args.report} takes --as-of DATE; --from and --to go with profit-loss")
     if first and (first.year, first.month) != (last.year, last.month):
@@ -127,7 +132,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     report = with_retry(lambda: get_report(args.report, first, last))
     if args.report == "trial-balance":
         return show_trial_balance(report)
-    print(json.dumps(report, indent=2, ensure_ascii=False, default=float))
+    print(json.dumps(report, indent=2, ensure_ascii=False, default=exact_number))
     return 0
 
 

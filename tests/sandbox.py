@@ -195,7 +195,7 @@ def create_app(invoices: int = 300, rate_limit: int = 200, window: int = 60, sha
     def json_body() -> dict[str, Any]:
         try:
             body = json.loads(request.get_data())
-        except ValueError:
+        except (ValueError, RecursionError):
             raise APIFailure(400, "BAD_REQUEST", "The body is not valid JSON") from None
         if not isinstance(body, dict):
             raise APIFailure(400, "BAD_REQUEST", "The body must be a JSON object")
@@ -416,6 +416,7 @@ class SandboxServer(ThreadingHTTPServer):
 
     daemon_threads = True
     request_queue_size = 128
+    allow_reuse_address = os.name != "nt"  # on Windows, that would let two servers share a port
 
     def __init__(self, app: Flask, port: int = 0, faults: Sequence[str] = (), delay: float = 0) -> None:
         self.app, self.delay, self.faults = app, delay, itertools.cycle(faults or [None])
@@ -614,7 +615,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"The sandbox serves {server.url} until Ctrl-C. In another terminal, paste one of:")
         print(f"  export CYNCO_BASE_URL={server.url} CYNCO_API_KEY={API_KEY}")
         print(f'  $env:CYNCO_BASE_URL="{server.url}"; $env:CYNCO_API_KEY="{API_KEY}"', flush=True)
-        threading.Event().wait()
+        while True:
+            time.sleep(1)  # on Windows, Ctrl-C does not end a wait without a timeout
     return 0
 
 

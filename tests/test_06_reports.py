@@ -144,7 +144,7 @@ def test_help_needs_no_key(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> 
         script.main(["--help"])
     assert stop.value.code == 0
     out = capsys.readouterr().out
-    for part in ["--report", "aged-receivables", "--as-of", "default: today", "--from", "--to"]:
+    for part in ["--report", "aged-receivables", "--as-of DATE", "default: today", "--from DATE", "--to DATE"]:
         assert part in out
 
 
@@ -364,3 +364,19 @@ def test_process_without_a_key() -> None:
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith("CYNCO_API_KEY is not set.")
     assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("sent", "printed"),
+    [
+        ("1620.00", "1620.0"),
+        ("0.1", "0.1"),
+        ("-0.005", "-0.005"),
+        ("12345678901234.56", "12345678901234.56"),
+        ("12345678901234567.89", '"12345678901234567.89"'),
+    ],
+)
+def test_no_digit_is_lost_in_json(api: API, capsys: Capture, sent: str, printed: str) -> None:
+    api.answers_with(answer(f'{{"data": {{"netProfit": {sent}}}}}'.encode()))
+    assert script.main(["--report", "balance-sheet"]) == 0
+    assert capsys.readouterr().out.split() == ["{", '"netProfit":', printed, "}"]

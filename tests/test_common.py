@@ -245,6 +245,15 @@ def test_error_envelope_with_malformed_parts(parts: dict[str, Any], text: str, s
     assert all(isinstance(detail, dict) for detail in error.details)
 
 
+@pytest.mark.parametrize("charset", ["utf-8", "idna", "undefined", "punycode", "no-such-charset"])
+def test_charset_named_by_the_server_changes_nothing(charset: str) -> None:
+    response = answer(
+        '{"data": {"name": "Kaf\u00e9"}}'.encode(), headers={"Content-Type": f"text/json; charset={charset}"}
+    )
+    response.encoding = charset
+    assert handle_response(response)["data"] == {"name": "Kaf\u00e9"}
+
+
 @pytest.mark.parametrize("status", [200, 302, 304, 404, 502])
 @pytest.mark.parametrize(
     "body",
@@ -373,6 +382,8 @@ def test_post_that_a_redirect_turned_into_a_get() -> None:
         (429, {"X-RateLimit-Reset": str(NOW + 30), "Date": DATE, "Retry-After": "0"}, 0),
         (429, {"X-RateLimit-Reset": str(NOW + 30), "Date": DATE, "Retry-After": "soon"}, 30),
         (429, {"X-RateLimit-Reset": str(NOW + 30), "Date": DATE, "Retry-After": "Tue, 31 Mar 2026 09:00:20 GMT"}, 20),
+        (503, {"Date": DATE, "Retry-After": "Tue Mar 31 09:00:20 2026"}, 20),  # asctime, always GMT
+        (503, {"Date": DATE, "Retry-After": "Tue, 31 Mar 2026 09:00:20 -0000"}, 20),
         (429, {"X-RateLimit-Reset": str(NOW), "Date": DATE}, None),
         (429, {"X-RateLimit-Reset": str(NOW - 5), "Date": DATE}, None),
         (503, {"X-RateLimit-Reset": str(NOW + 30), "Date": DATE}, None),
