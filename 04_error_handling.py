@@ -56,7 +56,7 @@ def show(title: str, error: Exception) -> None:
     happened, advice = explain(error)
     print(f"\n{title}")
     if isinstance(error, CyncoAPIError) and error.message:
-        print(f"  came back  {error.status_code} {error.code}: {one_line(error.message)}")
+        print(f"  came back  {one_line(f'{error.status_code} {error.code}: {error.message}')}")
         for detail in error.details:
             print(f"  detail     {one_line(detail.get('field'))}: {one_line(detail.get('message'))}")
         print(f"  request    {one_line(error.request_id or '-')}")
@@ -111,8 +111,10 @@ def show_retries() -> None:
 
     try:
         with_retry(refuse)
+        outcome = "no error here, the call succeeded"
     except CyncoAPIError as error:
-        print(f"with_retry and an invalid customer: {error.status_code} after {attempts} attempt, not repeated.")
+        outcome = f"{error.status_code} {'at once, not repeated' if attempts == 1 else 'each time'}"
+    print(f"with_retry and an invalid customer: {outcome}; {attempts} sent.")
 
 
 @one_line_errors

@@ -11,6 +11,7 @@ Usage:
 import argparse
 import hashlib
 import hmac
+import io
 import json
 import os
 import re
@@ -18,13 +19,13 @@ import sqlite3
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from decimal import Decimal
 from typing import Any
 
-from flask import Flask, request
-from werkzeug.serving import run_simple
+from flask import Flask, abort, request
+from werkzeug.serving import make_server
 
 from _common import format_money, logger, one_line, one_line_errors, read_amount
 
@@ -40,13 +41,14 @@ def webhook_secrets() -> list[str]:
 
 
 def verify_signature(
-    body: bytes, headers: Mapping[str, str], secrets: Iterable[str], now: float | None = None, tolerance: int = 300
+    body: bytes, headers: Mapping[str, str], secrets: Sequence[str], now: float | None = None, tolerance: int = 300
 ) -> bool:
     """Whether a delivery was signed with one of `secrets`, at most `tolerance` seconds from `now`.
 
     `body`: the bytes as they arrived. `headers`: X-Webhook-Timestamp and X-Webhook-Signature, or
     Cynco-Signature. Never raises, whatever the bytes and headers are.
     """
+    secrets = [secrets] if isinstance(secrets, str) else secrets  # or each letter would be a secret
     parts = [part.strip().partition("=") for part in headers.get("Cynco-Signature", "").split(",")]
     times = [value for name, _, value in parts if name == "t"]
     candidates = [
@@ -73,10 +75,14 @@ def verify_signature(
 
 def open_inbox() -> sqlite3.Connection:
     inbox = sqlite3.connect(app.config["DATABASE"], timeout=30)  # seconds to wait for another writer
-    inbox.executescript("""
-        CREATE TABLE IF NOT EXISTS events (id TEXT PRIMARY KEY, body BLOB NOT NULL, failed_at REAL, handled_at REAL);
-        CREATE INDEX IF NOT EXISTS unhandled ON events (handled_at) WHERE handled_at IS NULL;
-    """)
+    try:
+        inbox.executescript("""
+            CREATE TABLE IF NOT EXISTS events (id TEXT PRIMARY KEY, body BLOB, failed_at REAL, handled_at REAL);
+            CREATE INDEX IF NOT EXISTS unhandled ON events (handled_at) WHERE handled_at IS NULL;
+        """)
+    except sqlite3.Error:
+        inbox.close()
+        raise
     return inbox
 
 
@@ -164,12 +170,27 @@ HANDLERS: dict[str, Callable[[dict[str, Any]], None]] = {
 }
 
 
+def read_body() -> bytes:
+    """Return the body as it arrived: the signature covers these bytes, not JSON parsed and written again."""
+    if "Transfer-Encoding" not in request.headers:
+        return request.get_data()  # answers 413 by itself
+    # A chunked body has no length to trust, and werkzeug's own reading of it can crash on a broken one.
+    stream, limit = request.environ["wsgi.input"], app.config["MAX_CONTENT_LENGTH"]
+    try:
+        body: bytes = (io.BufferedReader(stream) if isinstance(stream, io.RawIOBase) else stream).read(limit + 1)
+    except Exception:  # every server has its own for a broken chunk
+        abort(400)
+    return body if len(body) <= limit else abort(413)
+
+
 @app.post("/webhooks/cynco", provide_automatic_options=False)
 @app.post("/", provide_automatic_options=False)  # where the bare address of a tunnel ends up
 def receive() -> tuple[dict[str, object], int]:
     """Answer 200 only for what is stored: anything else makes Cynco send it again."""
-    body = request.get_data()  # the bytes that were signed; JSON parsed and written again has others
-    if not verify_signature(body, dict(request.headers), webhook_secrets()):
+    body, secrets = read_body(), webhook_secrets()
+    if not secrets:
+        logger.error("CYNCO_WEBHOOK_SECRET is not set: no delivery can be verified")
+    if not verify_signature(body, dict(request.headers), secrets):
         return {"error": "not a delivery of Cynco's"}, 401
     try:
         event = json.loads(body)
@@ -208,13 +229,17 @@ def main(argv: Sequence[str] | None = None) -> int:
             "No account? Run: python tests/sandbox.py 05_webhooks.py"
         )
 
+    if args.database in ("", ":memory:"):
+        parser.error("--database must be a file: an inbox in memory would lose events")
     app.config["DATABASE"] = args.database
     try:
         open_inbox().close()
     except sqlite3.Error as error:
         sys.exit(f"The inbox {args.database} cannot be opened ({error}); choose another with --database.")
+    server = make_server(args.host, args.port, app, threaded=True)  # to try it out; for production see the README
+    print(f"Listening on http://{args.host}:{args.port}/webhooks/cynco until Ctrl-C.", file=sys.stderr)
     threading.Thread(target=handle_events, daemon=True).start()  # what the last run left
-    run_simple(args.host, args.port, app, threaded=True)  # for trying out; production: see the README
+    server.serve_forever()
     return 0
 
 

@@ -199,7 +199,7 @@ def one_line_errors(main: Callable[[Sequence[str] | None], int]) -> Callable[...
             print(f"Error: {describe(error)}.", file=sys.stderr)
         except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
             logger.debug("unknown shape", exc_info=True)
-            print("Error: this answer cannot be read; a newer version of these examples may know its shape.", file=sys.stderr)
+            print("Error: this answer cannot be read; newer examples may know its shape.", file=sys.stderr)
         return 1
 
     return wrapper

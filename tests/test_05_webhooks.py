@@ -47,16 +47,22 @@ def start(monkeypatch: Patch) -> Start:
     started: dict[str, Any] = {}
     before = set(threading.enumerate())
 
-    def listen(host: str, port: int, app: object, **options: Any) -> None:
-        for thread in set(threading.enumerate()) - before:
-            thread.join(30)
-        started.update(host=host, port=port, app=app, options=options)
+    class Server:
+        def __init__(self, host: str, port: int, app: object, **options: Any) -> None:
+            started.update(host=host, port=port, app=app, options=options)
 
-    def start(*arguments: str) -> dict[str, Any]:
+        def serve_forever(self) -> None:
+            for thread in set(threading.enumerate()) - before:
+                thread.join(30)
+            if started.get("interrupt"):
+                raise KeyboardInterrupt
+
+    def start(*arguments: str, **known: object) -> dict[str, Any]:
+        started.update(known)
         started["exit"] = script.main(arguments)
         return started
 
-    monkeypatch.setattr(script, "run_simple", listen)
+    monkeypatch.setattr(script, "make_server", Server)
     return start
 
 
@@ -449,10 +455,11 @@ def test_the_content_type_is_no_matter(inbox: Path, content_type: str) -> None:
     assert stored(inbox) == {"evt_1": True}
 
 
-@pytest.mark.parametrize("database", [".", "missing/events.db"])
+@pytest.mark.parametrize("database", [".", "missing/events.db", "not-sqlite.db"])
 def test_what_cannot_be_stored_is_to_be_sent_again(
     inbox: Path, monkeypatch: Patch, capsys: Capture, caplog: Log, database: str
 ) -> None:
+    (inbox.parent / "not-sqlite.db").write_text("no database" * 100)
     monkeypatch.setitem(script.app.config, "DATABASE", str(inbox.parent / database))
     assert deliver(BODY).status_code == 500
     assert "cannot store" in caplog.text
@@ -744,8 +751,9 @@ def test_the_inbox_is_where_the_option_says(start: Start, inbox: Path) -> None:
     assert stored(inbox) == {}
 
 
-@pytest.mark.parametrize("database", [".", "missing/events.db"])
+@pytest.mark.parametrize("database", [".", "missing/events.db", "not-sqlite.db"])
 def test_an_inbox_that_cannot_be_opened_is_said_at_once(start: Start, inbox: Path, database: str) -> None:
+    (inbox.parent / "not-sqlite.db").write_text("no database" * 100)
     path = str(inbox.parent / database)
     with pytest.raises(SystemExit) as stop:
         start("--database", path)
@@ -776,13 +784,33 @@ def test_help_needs_no_secret(start: Start, monkeypatch: Patch, capsys: Capture)
     assert all(part in shown for part in ["--host", "--port", "--database", "3456", "127.0.0.1"])
 
 
-def test_an_interrupt_ends_it_without_a_traceback(start: Start, monkeypatch: Patch, capsys: Capture) -> None:
-    listen = script.run_simple
+def test_an_interrupt_ends_it_without_a_traceback(start: Start, capsys: Capture) -> None:
+    assert start(interrupt=True)["exit"] == 1
+    assert capsys.readouterr().err.splitlines()[-1] == "Stopped."
 
-    def interrupt(*args: Any, **options: Any) -> None:
-        listen(*args, **options)
-        raise KeyboardInterrupt
 
-    monkeypatch.setattr(script, "run_simple", interrupt)
-    assert start()["exit"] == 1
-    assert capsys.readouterr().err.strip() == "Stopped."
+def test_it_says_where_it_listens(start: Start, capsys: Capture) -> None:
+    start("--port", "4000")
+    out, err = capsys.readouterr()
+    assert (out, err) == ("", "Listening on http://127.0.0.1:4000/webhooks/cynco until Ctrl-C.\n")
+
+
+@pytest.mark.parametrize("database", ["", ":memory:"])
+def test_an_inbox_must_be_a_file(start: Start, capsys: Capture, database: str) -> None:
+    with pytest.raises(SystemExit) as stop:
+        start("--database", database)
+    assert stop.value.code == 2
+    assert "--database must be a file" in capsys.readouterr().err
+
+
+def test_without_a_secret_a_wsgi_server_is_told_so(monkeypatch: Patch, caplog: Log) -> None:
+    monkeypatch.delenv("CYNCO_WEBHOOK_SECRET")
+    assert deliver(BODY).status_code == 401
+    assert "CYNCO_WEBHOOK_SECRET is not set" in caplog.text
+
+
+def test_one_secret_is_not_read_letter_by_letter() -> None:
+    sent = headers(FORMS[0], 1000, sign(BODY, 1000, "w"))
+    assert not script.verify_signature(BODY, sent, SECRET, now=1000)
+    sent = headers(FORMS[0], 1000, sign(BODY, 1000, SECRET))
+    assert script.verify_signature(BODY, sent, SECRET, now=1000)
