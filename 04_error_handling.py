@@ -111,10 +111,10 @@ def show_retries() -> None:
 
     try:
         with_retry(refuse)
-        outcome = "no error here, the call succeeded"
+        outcome = "no error here"
     except CyncoAPIError as error:
-        outcome = f"{error.status_code} {'at once, not repeated' if attempts == 1 else 'each time'}"
-    print(f"with_retry and an invalid customer: {outcome}; {attempts} sent.")
+        outcome = str(error.status_code)
+    print(f"with_retry and an invalid customer: {outcome}, sent {'once' if attempts == 1 else f'{attempts} times'}.")
 
 
 @one_line_errors
