@@ -66,9 +66,13 @@ def create_customer(customer: dict[str, str], idempotency_key: str) -> dict[str,
     return created
 
 
-def was_refused(error: BaseException) -> bool:
-    """Whether the answer says that nothing was created; without one (or with a 5xx) nobody knows."""
-    return isinstance(error, CyncoAPIError) and error.status_code in {400, 401, 403, 404, 409, 422}
+def was_refused(error: BaseException, attempts: int) -> bool:
+    """Whether an answer proves that nothing was created; without one, or with a 5xx, nobody knows.
+
+    A 401 or a 409 at the second attempt proves nothing about the first, whose answer may be lost.
+    """
+    final = {400, 422} if attempts > 1 else {400, 401, 403, 404, 409, 422}
+    return isinstance(error, CyncoAPIError) and error.status_code in final
 
 
 def format_address(customer: dict[str, Any]) -> str:
@@ -99,10 +103,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     # that if Cynco created the customer and only the answer was lost, a repeat gets that answer.
     key = args.idempotency_key or str(uuid.uuid4())
     fields = {field: value for field in SAMPLE if (value := getattr(args, field)) is not None}
+    attempts = 0
+
+    def attempt() -> dict[str, Any]:
+        nonlocal attempts
+        attempts += 1
+        return create_customer(fields, key)
+
     try:
-        customer = with_retry(lambda: create_customer(fields, key))
+        customer = with_retry(attempt)
     except (CyncoAPIError, requests.RequestException, KeyboardInterrupt) as error:
-        if was_refused(error):
+        if was_refused(error, attempts):
             raise
         repeat = ["python", sys.argv[0], *(sys.argv[1:] if argv is None else argv)]
         if not args.idempotency_key:

@@ -50,15 +50,15 @@ def list_by_offset(status: str | None = None) -> Iterator[dict[str, Any]]:
                 lambda: handle_response(session.get(url, headers=headers, params=params, timeout=TIMEOUT), list)
             )
             invoices, has_more = page["data"], (page.get("pagination") or {}).get("hasMore")
-            new = [invoice for invoice in invoices if invoice["id"] not in seen]
+            new = {invoice["id"]: invoice for invoice in invoices if invoice["id"] not in seen}
             if has_more not in (True, False):
                 raise CyncoAPIError(200, "BROKEN_PAGING", "the API does not say whether more invoices follow")
             if not new and (invoices or has_more):
                 raise CyncoAPIError(200, "BROKEN_PAGING", f"the API sent nothing new from offset {offset}")
-            yield from new
+            yield from new.values()
             if not has_more:
                 return
-            seen.update(invoice["id"] for invoice in new)
+            seen.update(new)
             offset += len(invoices)
 
 

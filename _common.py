@@ -81,7 +81,7 @@ def handle_response(response: requests.Response, data_type: type = object) -> di
     Raises CyncoAPIError, and nothing else, for any other answer: an error envelope, a body that is
     no envelope, `data` that is no `data_type`, a redirect (following one turns a POST into a GET).
     """
-    if response.status_code == 204 and not response.history:
+    if response.status_code == 204 and not response.history and data_type is object:
         return {"success": True, "data": None}
     try:
         body = json.loads(response.content, parse_float=Decimal)

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ from urllib.parse import parse_qsl, urlsplit
 import pytest
 import requests
 import sandbox
+from flask import Flask
 
 ROOT = Path(__file__).resolve().parent.parent
 KEY = "cak_test_0123456789"
@@ -125,6 +127,26 @@ def run(
         encoding="utf-8",
         check=False,
     )
+
+
+class StallingServer(sandbox.SandboxServer):
+    """Does what its request number `stalls_at` asks for, but keeps the answer back until the end of the test."""
+
+    def __init__(self, app: Flask, stalls_at: int) -> None:
+        self.stalls_at, self.stalled, self.end = stalls_at, threading.Event(), threading.Event()
+        super().__init__(app)
+
+    def stall(self) -> float:
+        if len(self.seen) == self.stalls_at:
+            self.stalled.set()
+            self.end.wait(30)
+        return 0
+
+    delay = property(stall, lambda self, value: None)
+
+    def __exit__(self, *error: object) -> None:
+        self.end.set()
+        super().__exit__(*error)
 
 
 @pytest.fixture(params=["guide", "openapi"])

@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import uuid
 from collections.abc import Callable
 from typing import Any
@@ -12,8 +11,7 @@ from typing import Any
 import pytest
 import requests
 import sandbox
-from conftest import API, KEY, ROOT, answer, envelope, failure, load, run
-from flask import Flask
+from conftest import API, KEY, ROOT, StallingServer, answer, envelope, failure, load, run
 
 SCRIPT = "02_create_customer.py"
 main = load("02_create_customer").main
@@ -189,6 +187,13 @@ def test_a_refusal_is_one_line_and_final(api: API, capsys: pytest.CaptureFixture
     assert len(api.requests) == 1
 
 
+@pytest.mark.parametrize("status", [400, 422])
+def test_a_body_that_cannot_pass_did_not_pass_before(api: API, capsys: pytest.CaptureFixture[str], status: int) -> None:
+    api.answers_with(requests.Timeout, failure(status))
+    assert main([]) == 1
+    assert capsys.readouterr().err.splitlines()[-1].startswith(f"Error: {status} SOME_CODE")
+
+
 def test_a_422_names_every_field(api: API, capsys: pytest.CaptureFixture[str]) -> None:
     details = [{"field": "name", "message": "is required"}, {"field": "email", "message": "must be an address"}]
     api.answers_with(failure(422, "VALIDATION_ERROR", "Validation failed", details=details))
@@ -214,6 +219,8 @@ def test_a_422_names_every_field(api: API, capsys: pytest.CaptureFixture[str]) -
         ),
         ([answer("<html>Welcome</html>")], "200 UNREADABLE: not an answer of the Cynco API"),
         ([answer(envelope(None), 201)], "201 UNREADABLE: not an answer of the Cynco API"),
+        ([answer(b"", 204)], "204 UNREADABLE: not an answer of the Cynco API"),
+        *(([requests.Timeout, failure(status)], f"{status} SOME_CODE") for status in (401, 403, 404, 409)),
         ([requests.exceptions.SSLError("CERTIFICATE_VERIFY_FAILED")], "no secure connection"),
         ([requests.ConnectionError, KeyboardInterrupt], "interrupted"),
         ([KeyboardInterrupt], "interrupted"),
@@ -279,32 +286,12 @@ def test_a_committed_customer_whose_answer_is_lost_is_not_created_twice(
     assert sandbox.API_KEY not in result.stderr
 
 
-class StallingServer(sandbox.SandboxServer):
-    """Does what its first request asks for, but keeps the answer back until the end of the test."""
-
-    def __init__(self, app: Flask) -> None:
-        self.stalled, self.end = threading.Event(), threading.Event()
-        super().__init__(app)
-
-    def stall(self) -> float:
-        if len(self.seen) == 1:
-            self.stalled.set()
-            self.end.wait(30)
-        return 0
-
-    delay = property(stall, lambda self, value: None)
-
-    def __exit__(self, *error: object) -> None:
-        self.end.set()
-        super().__exit__(*error)
-
-
 def test_a_customer_created_by_a_slow_server_is_not_created_twice(shape: str) -> None:
     hurried = f"""if True:
         import _common, runpy, sys
         _common.TIMEOUT, sys.argv = 0.5, ["{SCRIPT}"]
         runpy.run_path("{SCRIPT}", run_name="__main__")"""
-    with StallingServer(sandbox.create_app(shape=shape)) as server:
+    with StallingServer(sandbox.create_app(shape=shape), stalls_at=1) as server:
         result = run("-c", hurried, server=server)
     assert (result.returncode, result.stdout) == (0, SHOWN)
     assert len(server.seen) == 2
@@ -330,7 +317,7 @@ def test_a_second_run_is_refused_but_a_repeat_is_not(serve: Callable[..., sandbo
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows cannot send SIGINT to one process")
 def test_ctrl_c_while_waiting_shows_the_key_and_the_command() -> None:
-    with StallingServer(sandbox.create_app()) as server:
+    with StallingServer(sandbox.create_app(), stalls_at=1) as server:
         environ = {**os.environ, "CYNCO_BASE_URL": server.url, "CYNCO_API_KEY": sandbox.API_KEY}
         with subprocess.Popen(
             [sys.executable, SCRIPT], cwd=ROOT, env=environ, stderr=subprocess.PIPE, encoding="utf-8"

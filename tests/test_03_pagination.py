@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import tracemalloc
 from collections import Counter
 from collections.abc import Callable
@@ -17,8 +16,7 @@ from typing import Any
 import pytest
 import requests
 import sandbox
-from conftest import API, KEY, ROOT, Request, answer, envelope, failure, load, run
-from flask import Flask
+from conftest import API, KEY, ROOT, Request, StallingServer, answer, envelope, failure, load, run
 
 SCRIPT = "03_pagination.py"
 pagination = load("03_pagination")
@@ -327,29 +325,9 @@ def test_ctrl_c_tells_how_far_it_got(api: API, capsys: pytest.CaptureFixture[str
     assert capsys.readouterr() == ("", f"\nStopped after 200 invoices (by {mode}).\n")
 
 
-class StallingServer(sandbox.SandboxServer):
-    """Keeps the answer to its third request back until the end of the test."""
-
-    def __init__(self, app: Flask) -> None:
-        self.stalled, self.end = threading.Event(), threading.Event()
-        super().__init__(app)
-
-    def stall(self) -> float:
-        if len(self.seen) == 3:
-            self.stalled.set()
-            self.end.wait(30)
-        return 0
-
-    delay = property(stall, lambda self, value: None)
-
-    def __exit__(self, *error: object) -> None:
-        self.end.set()
-        super().__exit__(*error)
-
-
 @pytest.mark.skipif(os.name == "nt", reason="Windows cannot send SIGINT to one process")
 def test_sigint_ends_with_one_line() -> None:
-    with StallingServer(sandbox.create_app(invoices=900)) as server:
+    with StallingServer(sandbox.create_app(invoices=900), stalls_at=3) as server:
         environ = {**os.environ, "CYNCO_BASE_URL": server.url, "CYNCO_API_KEY": sandbox.API_KEY}
         with subprocess.Popen(
             [sys.executable, SCRIPT],
@@ -453,3 +431,9 @@ def test_a_wrong_mode_is_a_usage_error(api: API, capsys: pytest.CaptureFixture[s
     assert stop.value.code == 2
     assert "argument --mode: invalid choice: 'page'" in capsys.readouterr().err
     assert api.requests == []
+
+
+def test_an_invoice_twice_on_one_page_counts_once_by_offset(api: API) -> None:
+    invoice = sandbox.make_invoice(1)
+    api.answers_with(envelope([invoice, invoice, sandbox.make_invoice(2)], pagination={"hasMore": False}))
+    assert [read["id"] for read in pagination.list_by_offset()] == ["inv_00000001", "inv_00000002"]
