@@ -15,17 +15,8 @@ from typing import Any
 
 import requests
 
-from _common import (
-    BASE_URL,
-    TIMEOUT,
-    auth_headers,
-    format_money,
-    handle_response,
-    one_line_errors,
-    print_table,
-    read_amount,
-    with_retry,
-)
+from _common import BASE_URL, TIMEOUT, auth_headers, handle_response, with_retry
+from _common import format_money, one_line_errors, print_table, read_amount
 
 
 def list_invoices(status: str, sort: str, order: str, limit: int) -> dict[str, Any]:

@@ -20,17 +20,8 @@ from typing import Any
 
 import requests
 
-from _common import (
-    BASE_URL,
-    TIMEOUT,
-    CyncoAPIError,
-    auth_headers,
-    describe,
-    handle_response,
-    one_line,
-    one_line_errors,
-    with_retry,
-)
+from _common import BASE_URL, TIMEOUT, CyncoAPIError, auth_headers, handle_response, with_retry
+from _common import describe, one_line, one_line_errors
 
 # The fields of a customer, with a flat address. Each is an option (taxId is --tax-id); None is not sent.
 SAMPLE = {

@@ -17,18 +17,8 @@ from typing import Any
 
 import requests
 
-from _common import (
-    BASE_URL,
-    TIMEOUT,
-    CyncoAPIError,
-    auth_headers,
-    format_money,
-    handle_response,
-    one_line_errors,
-    print_table,
-    read_amount,
-    with_retry,
-)
+from _common import BASE_URL, TIMEOUT, CyncoAPIError, auth_headers, handle_response, with_retry
+from _common import format_money, one_line_errors, print_table, read_amount
 
 
 def list_by_offset(status: str | None = None) -> Iterator[dict[str, Any]]:

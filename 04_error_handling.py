@@ -13,16 +13,8 @@ from collections.abc import Callable, Sequence
 
 import requests
 
-from _common import (
-    BASE_URL,
-    TIMEOUT,
-    CyncoAPIError,
-    auth_headers,
-    handle_response,
-    one_line,
-    one_line_errors,
-    with_retry,
-)
+from _common import BASE_URL, TIMEOUT, CyncoAPIError, auth_headers, handle_response, with_retry
+from _common import one_line, one_line_errors
 
 
 def explain(error: Exception) -> tuple[str, str]:
