@@ -194,6 +194,11 @@ def test_a_passing_failure_is_repeated_and_a_refusal_is_not(
     assert len(api.requests) == 5  # four provoked, and the refusal once
 
 
+def test_a_server_that_takes_an_invalid_customer_is_said_too(api: API, capsys: Capture) -> None:
+    api.answers_by(lambda request: envelope({"id": "cus_1"}))
+    assert tour(capsys)[-1].splitlines()[-1].endswith(": no error here, sent once.")
+
+
 # As a reader runs it
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import hmac
+import io
 import json
 import logging
 import random
@@ -17,6 +18,7 @@ from typing import Any
 import pytest
 import sandbox
 from conftest import load
+from werkzeug.serving import DechunkedInput
 from werkzeug.test import TestResponse
 
 script = load("05_webhooks")
@@ -708,6 +710,45 @@ def test_what_another_process_keeps_from_us_waits_in_the_inbox(
     deliver({"id": "evt_2", "type": "invoice.paid", "data": {}})
     assert handler.seen == [{"invoiceNumber": "INV-1"}, {}]
     assert stored(inbox) == {"evt_1": True, "evt_2": True}
+
+
+# Chunked bodies: the streams of werkzeug (raw) and of other servers
+
+
+def send_stream(stream: Any) -> int:
+    sent = {**headers(FORMS[0], int(time.time()), sign(BODY, int(time.time()))), "Transfer-Encoding": "chunked"}
+    environ = {"wsgi.input": stream, "wsgi.input_terminated": True}
+    return int(script.app.test_client().post("/", environ_overrides=environ, headers=sent).status_code)
+
+
+@pytest.mark.parametrize(
+    ("stream", "status"),
+    [
+        (io.BytesIO(BODY), 200),
+        (io.BytesIO(BODY + b" "), 401),
+        (io.BytesIO(b" " * 1_000_000), 401),
+        (io.BytesIO(b" " * 1_000_001), 413),
+        (DechunkedInput(io.BytesIO(b"%x\r\n%s\r\n0\r\n\r\n" % (len(BODY), BODY))), 200),
+        (DechunkedInput(io.BytesIO(b"f4241\r\n" + b" " * 1_000_001 + b"\r\n0\r\n\r\n")), 413),
+        (DechunkedInput(io.BytesIO(b"zz\r\n{}")), 400),
+        (DechunkedInput(io.BytesIO(b"ffff\r\n{")), 400),  # breaks off
+    ],
+    ids=range(8),
+)
+def test_a_chunked_body(inbox: Path, stream: Any, status: int) -> None:
+    assert send_stream(stream) == status
+    assert stored(inbox) == ({"evt_1": True} if status == 200 else {})
+
+
+def test_a_stream_that_fails_in_a_way_of_its_own() -> None:
+    class ParseError(Exception):
+        pass
+
+    class Stream(io.BytesIO):
+        def read(self, size: int | None = -1) -> bytes:
+            raise ParseError
+
+    assert send_stream(Stream()) == 400
 
 
 # How it starts
