@@ -61,7 +61,7 @@ def page_size(text: str) -> int:
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="List invoices, one page of them.")
     parser.add_argument("--status", default="overdue", help="draft, paid or overdue (default: %(default)s)")
-    parser.add_argument("--sort", default="total", help="field to sort by (default: %(default)s)")
+    parser.add_argument("--sort", default="total", help="total, or another field of your API (default: %(default)s)")
     parser.add_argument("--order", default="desc", choices=["asc", "desc"], help="(default: %(default)s)")
     parser.add_argument("--limit", default=10, type=page_size, help="1 to 100 (default: %(default)s)")
     args = parser.parse_args(argv)
@@ -74,7 +74,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     print_table(["Number", "Customer", "Status", "Due", "Total"], map(table_row, invoices), right=["Total"])
     print(f"\n{len(invoices)} of {pagination.get('total', len(invoices))} invoices.")
     if pagination.get("hasMore"):
-        print(f"All of them: python 03_pagination.py --status {args.status}")
+        print(f"To read them all: python 03_pagination.py --status {args.status}")
     return 0
 
 

@@ -1,7 +1,7 @@
 """Create a customer exactly once, even when an answer gets lost on the way.
 
-You will see the new customer as Cynco stored it. Run it again and Cynco refuses with a 409,
-because a customer with that email exists.
+You will see the new customer as Cynco stored it. With your own key it is a real record; run it
+again and Cynco refuses with a 409, because a customer with that email exists.
 
 Usage:
     python 02_create_customer.py
@@ -23,7 +23,7 @@ import requests
 from _common import BASE_URL, TIMEOUT, CyncoAPIError, auth_headers, handle_response, with_retry
 from _common import describe, one_line, one_line_errors
 
-# The fields of a customer, with a flat address. Each is an option (taxId is --tax-id); None is not sent.
+# The fields of a customer and what is sent without the option of that name (--tax-id for taxId): None is not sent.
 SAMPLE = {
     "name": "Acme Corp",
     "email": "billing@acme.example",
@@ -75,7 +75,7 @@ def format_address(customer: dict[str, Any]) -> str:
     return ", ".join(str(part) for part in parts if part) or "-"
 
 
-def idempotency_key(text: str) -> str:
+def valid_key(text: str) -> str:
     if re.fullmatch("[!-~]{1,255}", text):
         return text
     raise argparse.ArgumentTypeError("a key has 1 to 255 printable ASCII characters and no spaces")
@@ -86,8 +86,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Create a customer exactly once.")
     for field, sample in SAMPLE.items():
         option = "--" + re.sub("([A-Z])", r"-\1", field).lower()
-        parser.add_argument(option, dest=field, default=sample, help="(default: %(default)s)" if sample else None)
-    parser.add_argument("--idempotency-key", type=idempotency_key, help="to repeat an attempt (default: a new key)")
+        shown = "(default: %(default)s)" if sample else "(default: not sent)"
+        parser.add_argument(option, dest=field, default=sample, metavar="TEXT", help=shown)
+    parser.add_argument("--idempotency-key", type=valid_key, metavar="KEY", help="of an earlier attempt (default: new)")
     args = parser.parse_args(argv)
 
     # Made once, outside the retried call: every attempt carries the same key and the same body, so
@@ -112,7 +113,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         quote = subprocess.list2cmdline if os.name == "nt" else shlex.join
         print(f"Nobody knows whether the customer was created: {describe(error) or 'interrupted'}.", file=sys.stderr)
         print(f"Idempotency-Key: {key}", file=sys.stderr)
-        print(f"Within 24 hours, this is safe and creates no second one: {quote(repeat)}", file=sys.stderr)
+        print(f"Within 24 hours, the same options and key create no second one: {quote(repeat)}", file=sys.stderr)
         return 1
 
     for label, value in [

@@ -31,7 +31,8 @@ def list_by_offset(status: str | None = None) -> Iterator[dict[str, Any]]:
     url, headers = f"{BASE_URL}/invoices", auth_headers()
     # A page holds 100 at most: the fewest requests. A parameter that is None is left out by requests.
     params: dict[str, Any] = {"limit": 100, "status": status}
-    offset, seen = 0, set[str]()
+    offset = 0
+    seen: set[str] = set()
     with requests.Session() as session:
         while True:
             # Each published shape reads one of these two and ignores the other.
@@ -88,7 +89,9 @@ def iterate_invoices(status: str | None = None) -> Iterator[dict[str, Any]]:
 
 def add_up(invoices: Iterable[dict[str, Any]], mode: str) -> tuple[Counter[str], dict[str, Decimal], int]:
     """Return the count and the total by currency, and how many have no amount; progress goes to stderr."""
-    counts, totals, without_amount, done = Counter[str](), defaultdict[str, Decimal](Decimal), 0, 0
+    counts: Counter[str] = Counter()
+    totals: defaultdict[str, Decimal] = defaultdict(Decimal)
+    without_amount, done = 0, 0
     live = sys.stderr.isatty()
     try:
         for done, invoice in enumerate(invoices, 1):
@@ -117,10 +120,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(f"By {mode}: {counts.total():,} invoices")
             # A sum across currencies would mean nothing.
             rows = [[code, f"{counts[code]:,}", format_money(totals[code], code)] for code in sorted(counts)]
-            print_table(["Currency", "Invoices", "Total"], rows, right=["Invoices", "Total"])
+            if rows:
+                print_table(["Currency", "Invoices", "Total"], rows, right=["Invoices", "Total"])
             if without_amount:
                 print(f"{without_amount:,} of them have no amount.")
-            print()
+            if args.mode == "both" and mode == "offset":
+                print()
     return 0
 
 

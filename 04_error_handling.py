@@ -27,7 +27,10 @@ def explain(error: Exception) -> tuple[str, str]:
         case CyncoAPIError(status_code=403):
             return "The key lacks a scope; the message names it.", "Use a key that has it: Settings > API Keys."
         case CyncoAPIError(status_code=404):
-            return "There is no such record in this organisation.", "Check the id; it may have been deleted."
+            return (
+                "There is no such record in this organisation.",
+                "Check the id and CYNCO_BASE_URL; it may have been deleted.",
+            )
         case CyncoAPIError(status_code=409):
             return "It exists already, or the idempotency key had another body.", "Use what exists, or a new key."
         case CyncoAPIError(status_code=422):
@@ -35,7 +38,10 @@ def explain(error: Exception) -> tuple[str, str]:
         case CyncoAPIError(status_code=429):
             return "Too many requests this minute.", "Wait as long as the answer says, then repeat: with_retry does."
         case CyncoAPIError(status_code=status) if status >= 500:
-            return "Cynco failed.", "Repeat with growing waits: with_retry does. Keep the request id for support."
+            return (
+                "Cynco had an internal error.",
+                "Repeat with growing waits: with_retry does. Keep the request id for support.",
+            )
         case requests.Timeout():
             return "No answer in time.", "It may have been done: repeat a write only with the same Idempotency-Key."
         case requests.ConnectionError():
@@ -46,14 +52,14 @@ def explain(error: Exception) -> tuple[str, str]:
 def show(title: str, error: Exception) -> None:
     """Print an error, as far as it was really answered, and its explanation as a small table."""
     happened, advice = explain(error)
-    print(f"\n{title}")
+    print(title)
     if isinstance(error, CyncoAPIError) and error.message:
         print(f"  came back  {one_line(f'{error.status_code} {error.code}: {error.message}')}")
         for detail in error.details:
             print(f"  detail     {one_line(detail.get('field'))}: {one_line(detail.get('message'))}")
         print(f"  request    {one_line(error.request_id or '-')}")
     print(f"  meaning    {happened}")
-    print(f"  to do      {advice}")
+    print(f"  to do      {advice}\n")
 
 
 def send_broken_json() -> requests.Response:
@@ -78,21 +84,24 @@ def provoke(status: int, title: str, call: Callable[[], requests.Response]) -> N
     """Make a call that should fail with `status`, and show how it does."""
     try:
         handle_response(call())
-        print(f"\n{status}  {title}: no error here, the call succeeded.")
+        print(f"{status}  {title}: no error here, the call succeeded.\n")
     except CyncoAPIError as error:
         show(f"{status}  {title}" + (f" (but {error.status_code} came)" if error.status_code != status else ""), error)
 
 
 def show_retries() -> None:
     """A failure that passes is worth repeating, a refusal is not."""
-    statuses = [503, 503, 200]
+    attempts = 0
 
     def recover() -> str:
-        if (status := statuses.pop(0)) != 200:
-            raise CyncoAPIError(status, "INTERNAL_ERROR", "pretended, to show a wait")
+        nonlocal attempts
+        attempts += 1
+        if attempts <= 2:
+            raise CyncoAPIError(503, "INTERNAL_ERROR", "pretended, to show a wait")
         return "succeeded"
 
-    print(f"\nwith_retry and a call that fails twice with 503: {with_retry(recover)} at attempt 3.")
+    outcome = with_retry(recover)
+    print(f"with_retry and a call that fails twice with 503: {outcome} at attempt {attempts}.")
 
     attempts = 0
 

@@ -29,7 +29,7 @@ from werkzeug.serving import make_server
 
 from _common import format_money, logger, one_line, one_line_errors, read_amount
 
-STARTED = time.time()
+STARTED = time.time()  # an event that failed before is tried again, one that failed since is not
 
 app = Flask(__name__)
 app.config.update(MAX_CONTENT_LENGTH=1_000_000, DATABASE="webhook_events.db")
@@ -49,6 +49,7 @@ def verify_signature(
     Cynco-Signature. Never raises, whatever the bytes and headers are.
     """
     secrets = [secrets] if isinstance(secrets, str) else secrets  # or each letter would be a secret
+    # Either form of headers gives a timestamp and the signatures made with it.
     parts = [part.strip().partition("=") for part in headers.get("Cynco-Signature", "").split(",")]
     times = [value for name, _, value in parts if name == "t"]
     candidates = [
@@ -60,16 +61,17 @@ def verify_signature(
             continue
         for secret in filter(None, secrets):  # anyone can sign with an empty secret
             signed = timestamp.encode() + b"." + body
+            # errors=...: no byte of a variable or a header may raise here.
             expected = hmac.digest(secret.encode(errors="surrogateescape"), signed, "sha256").hex().encode()
             # compare_digest takes equally long wherever the first difference is: == would leak it.
             if any(hmac.compare_digest(expected, value.encode(errors="replace")) for value in signatures):
                 # Both sides of now: an old delivery may be a replay, one from the future could be replayed for long.
                 age = (time.time() if now is None else now) - int(timestamp)
-                if abs(age) <= tolerance:
-                    return True
-                logger.warning(
-                    "Rejected: signed %.0f s %s. Is the clock right?", abs(age), "ago" if age > 0 else "ahead"
-                )
+                if abs(age) > tolerance:
+                    side = "ago" if age > 0 else "ahead"
+                    logger.warning("Rejected: signed %.0f s %s. Is the clock right?", abs(age), side)
+                return abs(age) <= tolerance
+    logger.warning("Rejected: not signed with any secret in use")
     return False
 
 

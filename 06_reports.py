@@ -1,7 +1,8 @@
 """Read reports: the trial balance, checked; profit and loss, balance sheet and aged receivables.
 
 You will see the trial balance as a table, then whether debits equal credits and the rows add up
-to the totals (exit code 1 if not). Any other report is printed as JSON.
+to the totals (exit code 1 if not). Any other report is printed as JSON, its amounts as Cynco
+sends them: in the smallest unit (the guide's shape) or in whole units (OpenAPI's).
 
 Usage:
     python 06_reports.py --as-of 2026-03-31
@@ -12,7 +13,7 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -106,8 +107,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Print a report; check the trial balance.")
     parser.add_argument("--report", default="trial-balance", choices=REPORTS, help="(default: %(default)s)")
     parser.add_argument("--as-of", type=iso_date, metavar="DATE", help="YYYY-MM-DD (default: today)")
-    parser.add_argument("--from", type=iso_date, metavar="DATE", dest="first", help="for profit-loss")
-    parser.add_argument("--to", type=iso_date, metavar="DATE", dest="last", help="for profit-loss")
+    parser.add_argument("--from", type=iso_date, metavar="DATE", dest="first", help="(default: first of the month)")
+    parser.add_argument("--to", type=iso_date, metavar="DATE", dest="last", help="for profit-loss (default: today)")
     args = parser.parse_args(argv)
 
     first, last = None, args.as_of or args.last or date.today()
@@ -117,10 +118,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             parser.error("profit-loss takes --from DATE and --to DATE, the earlier first")
     elif args.first or args.last:
         parser.error(f"{args.report} takes --as-of DATE; --from and --to go with profit-loss")
-    if first and (first.year, first.month) != (last.year, last.month):
-        print(f"Notice: where Cynco reports by month, this is {str(last)[:7]} only.", file=sys.stderr)
-
     report = with_retry(lambda: get_report(args.report, first, last))
+    whole_month = (last + timedelta(days=1)).day == 1 and first in (None, last.replace(day=1))
+    if "period" in report and not whole_month:
+        print(f"Notice: this API reports whole months; these figures are for {report['period']}.", file=sys.stderr)
     if args.report == "trial-balance":
         return show_trial_balance(report)
     print(json.dumps(report, indent=2, ensure_ascii=False, default=exact_number))

@@ -11,6 +11,7 @@ import random
 import re
 import sys
 import time
+import traceback
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -42,7 +43,7 @@ def auth_headers() -> dict[str, str]:
     """Return the Authorization header for CYNCO_API_KEY; exit with one line if no key can be sent."""
     host, this_machine = r"[\w-]{1,63}(\.[\w-]{1,63})*", r"localhost|127\.0\.0\.1|\[::1\]"
     if not re.fullmatch(rf"(https://{host}|http://({this_machine}))(:\d+)?(/[^?#\s]*)?", BASE_URL):
-        sys.exit("CYNCO_BASE_URL must be an https:// address: plain http would show your key to the network.")
+        sys.exit("CYNCO_BASE_URL must look like https://app.cynco.io/api/v1 (plain http only for this machine).")
     key = os.environ.get("CYNCO_API_KEY", "").strip()
     # Only characters that a header can carry: otherwise requests would quote the key in its complaint.
     if not re.fullmatch(r"cak_[!-~]+", key):
@@ -197,9 +198,10 @@ def one_line_errors(main: Callable[[Sequence[str] | None], int]) -> Callable[...
             print(f"Error: {error}{hint}.", file=sys.stderr)
         except OSError as error:  # every requests exception is one
             print(f"Error: {describe(error)}.", file=sys.stderr)
-        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
-            logger.debug("unknown shape", exc_info=True)
-            print("Error: this answer cannot be read; newer examples may know its shape.", file=sys.stderr)
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+            where = traceback.extract_tb(error.__traceback__)[-1]
+            file = os.path.basename(where.filename)
+            print(f"Error: this answer cannot be read by {file}, line {where.lineno}.", file=sys.stderr)
         return 1
 
     return wrapper
@@ -226,7 +228,7 @@ def format_money(amount: Decimal | None, currency: str | None) -> str:
     if amount is None:
         return "-"
     places = max(DECIMALS.get(currency or "", 2), -int(amount.normalize().as_tuple().exponent))
-    return f"{currency or '???'} {amount + 0:,.{places}f}"
+    return f"{currency or '???'} {amount + 0:,.{places}f}"  # + 0: no "-0.00"
 
 
 def print_table(header: Sequence[str], rows: Iterable[Sequence[str]], right: Sequence[str] = ()) -> None:

@@ -20,6 +20,7 @@ import json
 import math
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -546,22 +547,30 @@ def run_receiver(command: list[str], args: list[str], environ: dict[str, str]) -
     """Start 05_webhooks.py on a free port with an inbox of its own, play at it, stop it."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument("--port", default=str(port))
+    parser.add_argument("--database")
+    known, rest = parser.parse_known_args(args)
+    environ = {**environ, "CYNCO_WEBHOOK_SECRET": WEBHOOK_SECRET}
     with tempfile.TemporaryDirectory() as folder:
-        own = ["--port", str(port), "--database", str(Path(folder, "events.db"))]
-        with subprocess.Popen(
-            [*command, *own, *args], env={**environ, "CYNCO_WEBHOOK_SECRET": WEBHOOK_SECRET}
-        ) as receiver:
+        own = ["--port", known.port, "--database", known.database or str(Path(folder, "events.db"))]
+        with subprocess.Popen([*command, *own, *rest], env=environ) as receiver:
             try:
                 while receiver.poll() is None:
-                    try:
-                        socket.create_connection(("127.0.0.1", port), timeout=1).close()
-                        return play_webhooks(f"http://127.0.0.1:{port}/webhooks/cynco")
-                    except ConnectionRefusedError:
-                        time.sleep(0.05)
+                    if listens(known.port):
+                        return play_webhooks(f"http://127.0.0.1:{known.port}/webhooks/cynco")
                 return receiver.returncode
             finally:
                 receiver.terminate()
-                receiver.wait()
+
+
+def listens(port: str) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=1).close()  # type: ignore[arg-type]
+        return True
+    except OSError:
+        time.sleep(0.05)
+        return False
 
 
 def parse_faults(text: str) -> list[str]:
@@ -607,11 +616,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             if script.name == "05_webhooks.py" and not {"-h", "--help"} & set(args.args):
                 return run_receiver(command, args.args, environ)
             with subprocess.Popen([*command, *args.args], env=environ) as example:
-                while True:
-                    try:
-                        return example.wait()
-                    except KeyboardInterrupt:  # Ctrl-C reaches the example as well: let it have the last word
-                        continue
+                signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the example too, which has the last word
+                return example.wait()
         print(f"The sandbox serves {server.url} until Ctrl-C. In another terminal, paste one of:")
         print(f"  export CYNCO_BASE_URL={server.url} CYNCO_API_KEY={API_KEY}")
         print(f'  $env:CYNCO_BASE_URL="{server.url}"; $env:CYNCO_API_KEY="{API_KEY}"', flush=True)
@@ -625,3 +631,6 @@ if __name__ == "__main__":
         sys.exit(main())
     except KeyboardInterrupt:
         sys.exit(0)
+    except BrokenPipeError:  # the reader of a pipe has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)

@@ -105,7 +105,7 @@ def test_table_is_the_same_in_both_shapes(api: API, capsys: Capture, shape: str)
         "INV-6      \u6c38\u767c                              draft           2026-01-03              -\n"
         "\n"
         "6 of 23 invoices.\n"
-        "All of them: python 03_pagination.py --status overdue\n",
+        "To read them all: python 03_pagination.py --status overdue\n",
         "",
     )
 
@@ -220,7 +220,7 @@ def test_both_shapes_print_the_same_over_http(serve: Serve) -> None:
         ({"CYNCO_API_KEY": "cak_secret\nX-Admin: 1"}, [], "CYNCO_API_KEY is not a key (cak_...)"),
         ({"CYNCO_API_KEY": "cak_secret"}, [], "Error: 401 UNAUTHORIZED: The API key is missing, wrong or revoked ["),
         ({}, ["--status", "lost"], "Error: 422 VALIDATION_ERROR: Validation failed (status: must be one of: draft, "),
-        ({"CYNCO_BASE_URL": "http://example.com/api/v1"}, [], "CYNCO_BASE_URL must be an https:// address"),
+        ({"CYNCO_BASE_URL": "http://example.com/api/v1"}, [], "CYNCO_BASE_URL must look like https://"),
     ],
     ids=["no key", "key of two lines", "wrong key", "unknown status", "no https"],
 )

@@ -47,7 +47,7 @@ Email    billing@acme.example
 Address  Level 12, Menara Acme, Jalan Ampang, Kuala Lumpur, Wilayah Persekutuan, 50450, Malaysia
 Date     2026-03-31T09:00:00Z
 """
-COMMAND = "Within 24 hours, this is safe and creates no second one: "
+COMMAND = "Within 24 hours, the same options and key create no second one: "
 
 
 def created(customer: dict[str, Any] = FLAT) -> requests.Response:

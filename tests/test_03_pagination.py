@@ -101,7 +101,7 @@ def test_a_mode_alone_makes_one_pass(api: API, capsys: pytest.CaptureFixture[str
     assert len(api.requests) == 1
     assert capsys.readouterr().out == (
         f"By {mode}: 3 invoices\nCurrency  Invoices     Total\n--------  --------  --------\n"
-        "MYR              3  MYR 0.06\n\n"
+        "MYR              3  MYR 0.06\n"
     )
 
 
@@ -295,7 +295,7 @@ def test_totals_are_exact_and_by_currency(api: API, capsys: pytest.CaptureFixtur
     # A number as it stands in JSON, which a float could not hold.
     api.answers_by(lambda _: answer(text.replace('"@', "").replace('@"', "").encode()))
     assert main([]) == 0
-    assert capsys.readouterr().out == f"By offset: 13 invoices\n{TOTALS}\nBy cursor: 13 invoices\n{TOTALS}\n"
+    assert capsys.readouterr().out == f"By offset: 13 invoices\n{TOTALS}\nBy cursor: 13 invoices\n{TOTALS}"
 
 
 def test_progress_is_a_line_every_5000_when_piped(api: API, capsys: pytest.CaptureFixture[str]) -> None:
@@ -364,14 +364,14 @@ def expected_output(server: sandbox.SandboxServer, status: str | None, mode: str
     lines = [f"By {mode}: {len(chosen):,} invoices", f"Currency  Invoices  {'Total':>{width}}"]
     lines += ["-" * 8 + "  " + "-" * 8 + "  " + "-" * width]
     lines += [f"{currency:<8}  {count:>8}  {total:>{width}}" for currency, count, total in rows]
-    return "\n".join(lines) + "\n\n"
+    return "\n".join(lines) + "\n"
 
 
 def test_one_connection_for_a_whole_pass(serve: Callable[..., sandbox.SandboxServer], shape: str) -> None:
     server = serve(invoices=1234, shape=shape)
     result = run(SCRIPT, server=server)
     assert (result.returncode, result.stderr) == (0, "")
-    assert result.stdout == expected_output(server, "paid", "offset") + expected_output(server, "paid", "cursor")
+    assert result.stdout == expected_output(server, "paid", "offset") + "\n" + expected_output(server, "paid", "cursor")
     assert (len(server.seen), server.connections) == (14, 2)
 
 
@@ -384,7 +384,9 @@ def test_every_invoice_is_counted_once_despite_faults(
     monkeypatch.setattr("time.sleep", lambda seconds: None)
     monkeypatch.setenv("CYNCO_API_KEY", sandbox.API_KEY)
     assert main(["--status", "all"]) == 0
-    assert capsys.readouterr().out == expected_output(server, None, "offset") + expected_output(server, None, "cursor")
+    assert capsys.readouterr().out == expected_output(server, None, "offset") + "\n" + expected_output(
+        server, None, "cursor"
+    )
     seen = Counter(request["fault"] for request in server.seen)
     assert seen.pop(None) == 26
     assert set(seen) == set(faults)
@@ -396,7 +398,7 @@ def test_every_invoice_is_counted_once_despite_a_rate_limit(serve: Callable[...,
         results = list(pool.map(lambda server: run(SCRIPT, "--status", "all", server=server), servers))
     for server, result in zip(servers, results):
         assert result.returncode == 0, result.stderr
-        assert result.stdout == expected_output(server, None, "offset") + expected_output(server, None, "cursor")
+        assert result.stdout == expected_output(server, None, "offset") + "\n" + expected_output(server, None, "cursor")
         assert len(server.seen) > 26
         assert "429 RATE_LIMITED" in result.stderr
 

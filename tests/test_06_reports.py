@@ -100,15 +100,25 @@ def test_request(
     assert capsys.readouterr().err == ""
 
 
-def test_range_of_several_months_is_noticed(api: API, capsys: Capture) -> None:
-    api.answers_with(envelope({"netProfit": 0}))
-    assert script.main(["--report", "profit-loss", "--from", "2025-03-01", "--to", "2026-03-31"]) == 0
-    assert api.requests[0].query == {"from": "2025-03-01", "to": "2026-03-31", "period": "2026-03"}
-    out, err = capsys.readouterr()
-    assert json.loads(out) == {"netProfit": 0}
-    assert err.startswith("Notice: ")
-    assert "2026-03 only" in err
-    assert err.count("\n") == 1
+@pytest.mark.parametrize(
+    ("argv", "noticed"),
+    [
+        (["--as-of", "2026-03-31"], False),
+        (["--as-of", "2026-03-30"], True),
+        (["--as-of", "2024-02-29"], False),
+        (["--as-of", "2024-02-28"], True),
+        (["--report", "profit-loss", "--from", "2026-03-01", "--to", "2026-03-31"], False),
+        (["--report", "profit-loss", "--from", "2026-03-02", "--to", "2026-03-31"], True),
+        (["--report", "profit-loss", "--from", "2025-03-01", "--to", "2026-03-31"], True),
+    ],
+)
+def test_a_month_instead_of_the_days_asked_for_is_noticed(
+    api: API, capsys: Capture, shape: str, argv: list[str], noticed: bool
+) -> None:
+    api.answers_with(trial_balance(shape))
+    assert script.main(argv) == 0
+    notice = "Notice: this API reports whole months; these figures are for 2026-03.\n"
+    assert capsys.readouterr().err == (notice if noticed and shape == "openapi" else "")
 
 
 @pytest.mark.parametrize(
@@ -202,7 +212,7 @@ def test_a_cent_out_of_balance(
 ) -> None:
     accounts = [(f"{number}000", "Account", *row) for number, row in enumerate(rows, 1)]
     api.answers_with(trial_balance(shape, accounts, totals))
-    assert script.main([]) == 1
+    assert script.main(["--as-of", "2026-03-31"]) == 1
     out, err = capsys.readouterr()
     assert err == f"Out of balance: {message}.\n"
     assert "Total" in out  # the table is shown all the same
@@ -211,7 +221,7 @@ def test_a_cent_out_of_balance(
 
 def test_everything_out_of_balance(api: API, capsys: Capture, shape: str) -> None:
     api.answers_with(trial_balance(shape, [("1000", "Cash", 300, 0), ("2000", "Debt", 0, 50)], (100, 150)))
-    assert script.main([]) == 1
+    assert script.main(["--as-of", "2026-03-31"]) == 1
     assert [line.rpartition(" off by ")[2] for line in capsys.readouterr().err.splitlines()] == [
         "MYR 0.50.",
         "MYR 2.00.",
@@ -231,7 +241,7 @@ def test_huge_amounts_are_exact(api: API, capsys: Capture, shape: str, cents_off
         for number, cents in exact.items():
             body = body.replace(f": {number}", f": {cents // 100}.{cents % 100}")
     api.answers_with(answer(body.encode()))
-    assert script.main([]) == cents_off
+    assert script.main(["--as-of", "2026-03-31"]) == cents_off
     out, err = capsys.readouterr()
     assert "MYR 12,345,678,901,234,567.89" in out
     assert err.endswith("off by MYR 0.01.\n" if cents_off else "")
@@ -241,7 +251,7 @@ def test_huge_amounts_are_exact(api: API, capsys: Capture, shape: str, cents_off
 def test_cents_that_floats_cannot_add_up(api: API, capsys: Capture, shape: str) -> None:
     accounts = [("1000", "A", 10, 0), ("1100", "B", 20, 0), ("2000", "C", 0, 30)]  # 0.1 + 0.2
     api.answers_with(trial_balance(shape, accounts, (30, 30)))
-    assert script.main([]) == 0
+    assert script.main(["--as-of", "2026-03-31"]) == 0
     assert "In balance" in capsys.readouterr().out
 
 
@@ -249,7 +259,7 @@ def test_currency_of_the_report(api: API, capsys: Capture) -> None:
     body = trial_balance("guide", [("1000", "Cash", 1250000, 0), ("2000", "Debt", 0, 1250001)], (1250000, 1250001))
     body["data"]["currency"] = "JPY"
     api.answers_with(body)
-    assert script.main([]) == 1
+    assert script.main(["--as-of", "2026-03-31"]) == 1
     out, err = capsys.readouterr()
     assert "JPY 1,250,000" in out
     assert "off by JPY 1." in err
@@ -261,7 +271,7 @@ def test_missing_totals_are_out_of_balance(api: API, capsys: Capture, shape: str
     for name in ["totals", "totalDebit", "totalCredit"]:
         body["data"].pop(name, None)
     api.answers_with(body)
-    assert script.main([]) == 1
+    assert script.main(["--as-of", "2026-03-31"]) == 1
     out, err = capsys.readouterr()
     assert err.count("off by MYR 123,456,790.00.\n") == err.count("\n") == 2
     assert out.splitlines()[-1].split() == ["Total", "-", "-"]
@@ -272,7 +282,7 @@ def test_answer_without_its_parts(api: API, capsys: Capture, missing: str) -> No
     body = trial_balance("guide")
     del body["data"][missing]
     api.answers_with(body)
-    assert script.main([]) == 1
+    assert script.main(["--as-of", "2026-03-31"]) == 1
     err = capsys.readouterr().err
     assert err.startswith("Error: this answer cannot be read")
     assert err.count("\n") == 1
@@ -341,7 +351,7 @@ def test_failures_end_in_one_line(api: API, capsys: Capture, report: str, reply:
 
 def test_a_passing_failure_is_repeated(api: API, capsys: Capture) -> None:
     api.answers_with(failure(503), requests.Timeout(), trial_balance("guide"))
-    assert script.main([]) == 0
+    assert script.main(["--as-of", "2026-03-31"]) == 0
     assert "In balance" in capsys.readouterr().out
     assert (len(api.requests), len(api.sleeps)) == (3, 2)
 
