@@ -116,7 +116,9 @@ def run(
     *command: str, server: sandbox.SandboxServer | None = None, cwd: Path = ROOT, timeout: float = 60, **environ: str
 ) -> subprocess.CompletedProcess[str]:
     """Run a shipped file as a reader does, against `server` if given; a value of "" unsets a variable."""
-    own = {"CYNCO_BASE_URL": server.url, "CYNCO_API_KEY": sandbox.API_KEY} if server else {}
+    own = {"PYTHONIOENCODING": "utf-8"}  # on Windows, a pipe is cp1252 otherwise
+    if server:
+        own |= {"CYNCO_BASE_URL": server.url, "CYNCO_API_KEY": sandbox.API_KEY}
     env = {name: value for name, value in {**os.environ, **own, **environ}.items() if value}
     return subprocess.run(
         [sys.executable, *command],
