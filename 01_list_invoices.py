@@ -16,7 +16,7 @@ from typing import Any
 import requests
 
 from _common import BASE_URL, TIMEOUT, auth_headers, handle_response, with_retry
-from _common import format_money, one_line_errors, print_table, read_amount
+from _common import format_money, one_line, one_line_errors, print_table, read_amount
 
 
 def list_invoices(status: str, sort: str, order: str, limit: int) -> dict[str, Any]:
@@ -72,7 +72,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"No invoices with status {args.status}.")
         return 0
     print_table(["Number", "Customer", "Status", "Due", "Total"], map(table_row, invoices), right=["Total"])
-    print(f"\n{len(invoices)} of {pagination.get('total', len(invoices))} invoices.")
+    print(f"\n{len(invoices)} of {one_line(pagination.get('total') or len(invoices))} invoices.")
     if pagination.get("hasMore"):
         print(f"To read them all: python 03_pagination.py --status {args.status}")
     return 0

@@ -57,13 +57,9 @@ def create_customer(customer: dict[str, str], idempotency_key: str) -> dict[str,
     return created
 
 
-def was_refused(error: BaseException, attempts: int) -> bool:
-    """Whether an answer proves that nothing was created; without one, or with a 5xx, nobody knows.
-
-    A 401 or a 409 at the second attempt proves nothing about the first, whose answer may be lost.
-    """
-    final = {400, 422} if attempts > 1 else {400, 401, 403, 404, 409, 422}
-    return isinstance(error, CyncoAPIError) and error.status_code in final
+def was_refused(error: BaseException) -> bool:
+    """Whether an answer proves that its request created nothing; without one, or with a 5xx, nobody knows."""
+    return isinstance(error, CyncoAPIError) and error.status_code in {400, 401, 403, 404, 409, 422, 429}
 
 
 def format_address(customer: dict[str, Any]) -> str:
@@ -95,25 +91,33 @@ def main(argv: Sequence[str] | None = None) -> int:
     # that if Cynco created the customer and only the answer was lost, a repeat gets that answer.
     key = args.idempotency_key or str(uuid.uuid4())
     fields = {field: value for field in SAMPLE if (value := getattr(args, field)) is not None}
-    attempts = 0
+    in_doubt = False
 
     def attempt() -> dict[str, Any]:
-        nonlocal attempts
-        attempts += 1
-        return create_customer(fields, key)
+        nonlocal in_doubt
+        try:
+            return create_customer(fields, key)
+        except BaseException as error:
+            in_doubt = in_doubt or not was_refused(error)
+            raise
 
     try:
         customer = with_retry(attempt)
-    except (CyncoAPIError, requests.RequestException, KeyboardInterrupt) as error:
-        if was_refused(error, attempts):
+    except (CyncoAPIError, OSError, ValueError, KeyboardInterrupt) as error:
+        # A 409 may be about what a lost attempt created; an invalid body was invalid at every attempt.
+        if not in_doubt or (isinstance(error, CyncoAPIError) and error.status_code in {400, 422}):
             raise
         repeat = ["python", sys.argv[0], *(sys.argv[1:] if argv is None else argv)]
         if not args.idempotency_key:
             repeat += ["--idempotency-key", key]
-        quote = subprocess.list2cmdline if os.name == "nt" else shlex.join
+        command = subprocess.list2cmdline(repeat) if os.name == "nt" else shlex.join(repeat)
+        try:
+            command.encode(sys.stderr.encoding)
+        except UnicodeEncodeError:  # this console cannot show it as it is
+            command = f"the same command with --idempotency-key {key}"
         print(f"Nobody knows whether the customer was created: {describe(error) or 'interrupted'}.", file=sys.stderr)
         print(f"Idempotency-Key: {key}", file=sys.stderr)
-        print(f"Within 24 hours, the same options and key create no second one: {quote(repeat)}", file=sys.stderr)
+        print(f"Within 24 hours, the same options and key create no second one: {command}", file=sys.stderr)
         return 1
 
     for label, value in [

@@ -60,7 +60,7 @@ def iterate_invoices(status: str | None = None) -> Iterator[dict[str, Any]]:
     """
     url, headers = f"{BASE_URL}/invoices", auth_headers()
     params: dict[str, Any] = {"limit": 100, "status": status}
-    first_id, cursors_seen = None, array("q")  # hashes: 8 bytes a page, where a set would grow
+    seen = array("q")  # hashes of cursors and of first ids: 16 bytes a page, where a set would grow
     # A Session keeps its connection open: one TCP and TLS handshake for the whole pass, not one a page.
     with requests.Session() as session:
         while True:
@@ -71,19 +71,18 @@ def iterate_invoices(status: str | None = None) -> Iterator[dict[str, Any]]:
             has_more, cursor = pagination.get("hasMore"), pagination.get("nextCursor")
             if has_more not in (True, False):
                 raise CyncoAPIError(200, "BROKEN_PAGING", "the API does not say whether more invoices follow")
-            if invoices and invoices[0]["id"] == first_id:
-                raise CyncoAPIError(200, "BROKEN_PAGING", "the API sent the first page again")
+            if invoices and hash(invoices[0]["id"]) in seen:
+                raise CyncoAPIError(200, "BROKEN_PAGING", "the API sent a page again")
             if has_more and not invoices:
                 raise CyncoAPIError(200, "BROKEN_PAGING", "the API says that more invoices follow, but sent none")
             if has_more and not cursor:
                 raise CyncoAPIError(200, "BROKEN_PAGING", "the API says that more invoices follow, but sent no cursor")
-            if has_more and hash(cursor) in cursors_seen:
+            if has_more and hash(cursor) in seen:
                 raise CyncoAPIError(200, "BROKEN_PAGING", "the API sent a cursor for the second time")
             yield from invoices
             if not has_more:
                 return
-            first_id = first_id or invoices[0]["id"]
-            cursors_seen.append(hash(cursor))
+            seen.extend([hash(invoices[0]["id"]), hash(cursor)])
             params["cursor"] = cursor
 
 

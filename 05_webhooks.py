@@ -61,8 +61,8 @@ def verify_signature(
             continue
         for secret in filter(None, secrets):  # anyone can sign with an empty secret
             signed = timestamp.encode() + b"." + body
-            # errors=...: no byte of a variable or a header may raise here.
-            expected = hmac.digest(secret.encode(errors="surrogateescape"), signed, "sha256").hex().encode()
+            # errors=...: no letter of a variable or a header may raise here.
+            expected = hmac.digest(secret.encode(errors="surrogatepass"), signed, "sha256").hex().encode()
             # compare_digest takes equally long wherever the first difference is: == would leak it.
             if any(hmac.compare_digest(expected, value.encode(errors="replace")) for value in signatures):
                 # Both sides of now: an old delivery may be a replay, one from the future could be replayed for long.
@@ -93,7 +93,7 @@ def store_event(event: dict[str, Any], body: bytes) -> bool:
     # Known by its signed id: X-Webhook-Id is not signed, so a replay could carry another one.
     key = event.get("id")
     key = key if isinstance(key, str) and key else hashlib.sha256(body).hexdigest()
-    row = (key.encode("ascii", "backslashreplace").decode(), body)
+    row = (json.dumps(key)[1:-1], body)  # escaped: not every string that JSON can name fits into a database
     with closing(open_inbox()) as inbox, inbox:
         return inbox.execute("INSERT OR IGNORE INTO events (id, body) VALUES (?, ?)", row).rowcount == 1
 
@@ -102,22 +102,23 @@ def handle_events() -> None:
     """Handle what is in the inbox and unhandled; what fails is logged and left for the next start."""
     # One process at a time: it holds a transaction on a file beside the inbox, where storing goes on.
     # If it is killed, the operating system frees that lock, and the next one takes over its event.
-    pending = "handled_at IS NULL AND (failed_at IS NULL OR failed_at < ?) ORDER BY rowid LIMIT 1"
+    pending = """SELECT id, body FROM events WHERE handled_at IS NULL AND (failed_at IS NULL OR failed_at < ?)
+        ORDER BY rowid LIMIT 1"""
     try:
         with (
-            closing(sqlite3.connect(f"{app.config['DATABASE']}-lock", timeout=30)) as lock,
+            closing(sqlite3.connect(f"{app.config['DATABASE']}-lock", timeout=5)) as lock,
             closing(open_inbox()) as inbox,
         ):
             lock.execute("BEGIN EXCLUSIVE")
-            while row := inbox.execute(f"SELECT id, body FROM events WHERE {pending}", (STARTED,)).fetchone():
+            while row := inbox.execute(pending, (STARTED,)).fetchone():
                 try:
                     handle_event(json.loads(row[1], parse_float=Decimal))
-                    outcome = "handled_at"
-                except Exception:
+                    done = "UPDATE events SET handled_at = ? WHERE id = ?"
+                except (Exception, SystemExit):  # auth_headers() exits without a key
                     logger.exception("The handler of event %s failed; the next start tries again", row[0])
-                    outcome = "failed_at"
-                with inbox:
-                    inbox.execute(f"UPDATE events SET {outcome} = ? WHERE id = ?", (max(time.time(), STARTED), row[0]))
+                    done = "UPDATE events SET failed_at = ? WHERE id = ?"
+                with inbox:  # max: a clock set back must not make a failure of today one of an earlier start
+                    inbox.execute(done, (max(time.time(), STARTED), row[0]))
     except sqlite3.Error as error:
         logger.error("Events wait in the inbox for the next delivery: %s", error)
 
@@ -132,7 +133,8 @@ def handle_event(event: dict[str, Any]) -> None:
 
 
 def say(text: str) -> None:
-    print(one_line(text), flush=True)
+    encoding = sys.stdout.encoding or "utf-8"
+    print(one_line(text).encode(encoding, "backslashreplace").decode(encoding), flush=True)
 
 
 def describe_invoice(invoice: dict[str, Any]) -> str:
@@ -174,7 +176,7 @@ HANDLERS: dict[str, Callable[[dict[str, Any]], None]] = {
 
 def read_body() -> bytes:
     """Return the body as it arrived: the signature covers these bytes, not JSON parsed and written again."""
-    if "Transfer-Encoding" not in request.headers:
+    if "chunked" not in request.headers.get("Transfer-Encoding", "").lower():
         return request.get_data()  # answers 413 by itself
     # A chunked body has no length to trust, and werkzeug's own reading of it can crash on a broken one.
     stream, limit = request.environ["wsgi.input"], app.config["MAX_CONTENT_LENGTH"]

@@ -11,16 +11,18 @@ Usage:
 
 import argparse
 import json
+import re
 import sys
+from calendar import monthrange
 from collections.abc import Sequence
-from datetime import date, datetime, timedelta
+from datetime import date
 from decimal import Decimal
 from typing import Any
 
 import requests
 
 from _common import BASE_URL, TIMEOUT, auth_headers, handle_response, with_retry
-from _common import format_money, one_line_errors, print_table, read_amount
+from _common import format_money, one_line, one_line_errors, print_table, read_amount
 
 REPORTS = ["trial-balance", "profit-loss", "balance-sheet", "aged-receivables"]
 
@@ -79,12 +81,12 @@ def show_trial_balance(report: dict[str, Any]) -> int:
         [*name, *(format_money(amount or None, currency) for amount in row)]
         for name, row in zip([*names, ("", "Total")], [*rows, totals])
     ]
-    print(f"Trial balance as of {report.get('asOf') or report['asOfDate']}\n")
+    print(f"Trial balance as of {one_line(report.get('asOf') or report['asOfDate'])}\n")
     print_table(["Code", "Account", "Debit", "Credit"], table, right=["Debit", "Credit"])
 
     differences = find_differences(rows, totals, currency)
     for difference in differences:
-        print(f"Out of balance: {difference}.", file=sys.stderr)
+        print(one_line(f"Out of balance: {difference}."), file=sys.stderr)
     if not differences:
         print("\nIn balance: debits equal credits, and the rows add up to the totals.")
     return 1 if differences else 0
@@ -97,9 +99,11 @@ def exact_number(amount: Decimal) -> float | str:
 
 def iso_date(text: str) -> date:
     try:
-        return datetime.strptime(text, "%Y-%m-%d").date()
+        if re.fullmatch("[0-9]{4}-[0-9]{2}-[0-9]{2}", text):
+            return date.fromisoformat(text)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a date; write YYYY-MM-DD") from None
+        pass
+    raise argparse.ArgumentTypeError(f"{text!r} is not a date; write YYYY-MM-DD")
 
 
 @one_line_errors
@@ -119,9 +123,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     elif args.first or args.last:
         parser.error(f"{args.report} takes --as-of DATE; --from and --to go with profit-loss")
     report = with_retry(lambda: get_report(args.report, first, last))
-    whole_month = (last + timedelta(days=1)).day == 1 and first in (None, last.replace(day=1))
+    whole_month = last.day == monthrange(last.year, last.month)[1] and first in (None, last.replace(day=1))
     if "period" in report and not whole_month:
-        print(f"Notice: this API reports whole months; these figures are for {report['period']}.", file=sys.stderr)
+        period = one_line(report["period"])
+        print(f"Notice: this API reports whole months; these figures are for {period}.", file=sys.stderr)
     if args.report == "trial-balance":
         return show_trial_balance(report)
     print(json.dumps(report, indent=2, ensure_ascii=False, default=exact_number))

@@ -41,8 +41,8 @@ T = TypeVar("T")
 
 def auth_headers() -> dict[str, str]:
     """Return the Authorization header for CYNCO_API_KEY; exit with one line if no key can be sent."""
-    host, this_machine = r"[\w-]{1,63}(\.[\w-]{1,63})*", r"localhost|127\.0\.0\.1|\[::1\]"
-    if not re.fullmatch(rf"(https://{host}|http://({this_machine}))(:\d+)?(/[^?#\s]*)?", BASE_URL):
+    host, this_machine = r"[\w-]{1,63}(\.[\w-]{1,63})*", r"localhost|127\.\d+\.\d+\.\d+|\[::1\]"
+    if not re.fullmatch(rf"(https://{host}|http://({this_machine}))(:\d+)?(/[^?#\s]*)?", BASE_URL, re.IGNORECASE):
         sys.exit("CYNCO_BASE_URL must look like https://app.cynco.io/api/v1 (plain http only for this machine).")
     key = os.environ.get("CYNCO_API_KEY", "").strip()
     # Only characters that a header can carry: otherwise requests would quote the key in its complaint.
@@ -89,21 +89,23 @@ def handle_response(response: requests.Response, data_type: type = object) -> di
     except (ValueError, ArithmeticError, RecursionError):
         body = None
     if isinstance(body, dict) and 200 <= response.status_code < 300 and not response.history:
-        data, pagination = body.get("data"), body.get("pagination")
-        rows = data if isinstance(data, list) else [{} if data is None else data]
-        well_formed = isinstance(data, data_type) and isinstance(pagination, (dict, type(None)))
-        if body.get("success") is not False and well_formed and all(isinstance(row, dict) for row in rows):
+        data = body.get("data")
+        rows = data if isinstance(data, list) else [] if data is None else [data]
+        parts = [body[part] for part in ("pagination", "links", "meta") if body.get(part) is not None]
+        well_formed = isinstance(data, data_type) and all(isinstance(part, dict) for part in [*rows, *parts])
+        if body.get("success") is not False and well_formed:
             return body
-    raise _api_error(response, body if isinstance(body, dict) else {})
+    raise _api_error(response, body)
 
 
-def _api_error(response: requests.Response, body: dict[str, Any]) -> CyncoAPIError:
+def _api_error(response: requests.Response, body: Any) -> CyncoAPIError:
     """Read what an answer tells of its failure, where any part may be missing or malformed."""
-    error, meta = (part if isinstance(part, dict) else {} for part in map(body.get, ("error", "meta")))
+    envelope = body if isinstance(body, dict) else {}
+    error, meta = (part if isinstance(part, dict) else {} for part in map(envelope.get, ("error", "meta")))
     code, message, details = error.get("code"), error.get("message"), error.get("details")
     if response.history:
         code, message = "REDIRECTED", f"moved to {response.url.partition('?')[0]}; set CYNCO_BASE_URL to match"
-    elif response.ok and not body and response.content.lstrip().startswith(b"{"):
+    elif body is None and 200 <= response.status_code < 300 and response.content.lstrip().startswith(b"{"):
         code, message = "BROKEN_OFF", "the answer is incomplete"
     return CyncoAPIError(
         response.status_code,
@@ -117,9 +119,9 @@ def _api_error(response: requests.Response, body: dict[str, Any]) -> CyncoAPIErr
 
 def _server_wait(response: requests.Response) -> float | None:
     """Return the seconds the server asks to wait (RFC 9110, section 10.2.3), None if it does not say."""
-    retry_after = response.headers.get("Retry-After", "")
-    reset = response.headers.get("X-RateLimit-Reset", "")
-    if re.fullmatch("[0-9]{1,9}", retry_after):
+    retry_after = response.headers.get("Retry-After", "").strip()
+    reset = response.headers.get("X-RateLimit-Reset", "").strip()
+    if re.fullmatch("[0-9]{1,15}", retry_after):
         return int(retry_after)
     until = _http_date(retry_after)
     if until is None and response.status_code == 429 and re.fullmatch("[0-9]{1,12}", reset):
@@ -151,7 +153,7 @@ def with_retry(call: Callable[[], T], attempts: int = 4, sleep: Callable[[float]
             # Chance spreads out clients that failed together; the server's own wait is a minimum.
             wait = min(8, 0.5 * 2 ** (attempt - 1)) * random.uniform(0.5, 1)
             wait = max(wait, getattr(error, "retry_after", None) or 0)
-            if attempt == attempts or wait > MAX_WAIT or not _may_pass(error):
+            if attempt >= attempts or wait > MAX_WAIT or not _may_pass(error):
                 raise
             attempt += 1
             logger.warning("%s; attempt %d of %d in %.1f s", describe(error), attempt, attempts, wait)
@@ -162,7 +164,7 @@ def _may_pass(error: Exception) -> bool:
     if isinstance(error, CyncoAPIError):
         return error.status_code in RETRY_STATUSES or error.code == "BROKEN_OFF"
     if isinstance(error, requests.exceptions.SSLError):
-        return "CERTIFICATE" not in str(error).upper()
+        return not re.search("CERTIFICATE_|CertificateError", str(error))
     return isinstance(error, (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError))
 
 
@@ -187,7 +189,8 @@ def one_line_errors(main: Callable[[Sequence[str] | None], int]) -> Callable[...
             sys.stdout.reconfigure(errors="backslashreplace")  # a console that lacks a letter shows \u4e2d
         try:
             code = main(argv)
-            sys.stdout.flush()
+            if sys.stdout:
+                sys.stdout.flush()
             return code
         except KeyboardInterrupt as stop:
             print(f"\nStopped{stop}.", file=sys.stderr)
@@ -199,9 +202,10 @@ def one_line_errors(main: Callable[[Sequence[str] | None], int]) -> Callable[...
         except OSError as error:  # every requests exception is one
             print(f"Error: {describe(error)}.", file=sys.stderr)
         except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-            where = traceback.extract_tb(error.__traceback__)[-1]
-            file = os.path.basename(where.filename)
-            print(f"Error: this answer cannot be read by {file}, line {where.lineno}.", file=sys.stderr)
+            frames = traceback.extract_tb(error.__traceback__)
+            line = [frame.lineno for frame in frames if frame.filename == frames[1].filename][-1]
+            script = os.path.basename(frames[1].filename)
+            print(f"Error: this answer cannot be read by {script}, line {line}.", file=sys.stderr)
         return 1
 
     return wrapper

@@ -22,6 +22,9 @@ from flask import Flask
 ROOT = Path(__file__).resolve().parent.parent
 KEY = "cak_test_0123456789"
 
+# Before a shipped file is imported: the reader may have pasted the sandbox's address into this terminal.
+os.environ.pop("CYNCO_BASE_URL", None)
+
 
 @pytest.fixture(autouse=True)
 def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -534,10 +534,12 @@ def play_webhooks(url: str) -> int:
         ("invoice.paid, forged", form, event, now, "whsec_of_somebody_else", 401),
     ]
     surprises = 0
+    session = requests.Session()
+    session.trust_env = False  # no proxy for this machine
     for title, form, event, timestamp, secret, expected in deliveries:
         body = json.dumps(event).encode()
         headers = {"Content-Type": "application/json", **webhook_headers(form, body, timestamp, secret)}
-        response = requests.post(url, data=body, headers=headers, timeout=10)
+        response = session.post(url, data=body, headers=headers, timeout=10)
         print(f"sent {title}: {response.status_code} {response.text.strip()}", flush=True)
         surprises += response.status_code != expected
     return 1 if surprises else 0
@@ -549,24 +551,32 @@ def run_receiver(command: list[str], args: list[str], environ: dict[str, str]) -
         port = free.getsockname()[1]
     parser = argparse.ArgumentParser(add_help=False)
     parser.add_argument("--port", default=str(port))
+    parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--database")
     known, rest = parser.parse_known_args(args)
     environ = {**environ, "CYNCO_WEBHOOK_SECRET": WEBHOOK_SECRET}
     with tempfile.TemporaryDirectory() as folder:
-        own = ["--port", known.port, "--database", known.database or str(Path(folder, "events.db"))]
+        own = [
+            "--host",
+            known.host,
+            "--port",
+            known.port,
+            "--database",
+            known.database or str(Path(folder, "events.db")),
+        ]
         with subprocess.Popen([*command, *own, *rest], env=environ) as receiver:
             try:
                 while receiver.poll() is None:
-                    if listens(known.port):
-                        return play_webhooks(f"http://127.0.0.1:{known.port}/webhooks/cynco")
+                    if listens(known.host, known.port):
+                        return play_webhooks(f"http://{known.host}:{known.port}/webhooks/cynco")
                 return receiver.returncode
             finally:
                 receiver.terminate()
 
 
-def listens(port: str) -> bool:
+def listens(host: str, port: str) -> bool:
     try:
-        socket.create_connection(("127.0.0.1", port), timeout=1).close()  # type: ignore[arg-type]
+        socket.create_connection((host, port), timeout=1).close()  # type: ignore[arg-type]
         return True
     except OSError:
         time.sleep(0.05)
@@ -613,6 +623,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             script = Path(args.script) if Path(args.script).exists() else ROOT / args.script
             command = [sys.executable, str(script)]
             environ = {**os.environ, "CYNCO_BASE_URL": server.url, "CYNCO_API_KEY": API_KEY}
+            # A proxy is not for this machine, and a .netrc entry would replace the key.
+            environ |= {"NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1", "NETRC": os.devnull}
             if script.name == "05_webhooks.py" and not {"-h", "--help"} & set(args.args):
                 return run_receiver(command, args.args, environ)
             with subprocess.Popen([*command, *args.args], env=environ) as example:

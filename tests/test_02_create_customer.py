@@ -12,6 +12,7 @@ import pytest
 import requests
 import sandbox
 from conftest import API, KEY, ROOT, StallingServer, answer, envelope, failure, load, run
+from flask import Flask
 
 SCRIPT = "02_create_customer.py"
 main = load("02_create_customer").main
@@ -211,7 +212,8 @@ def test_a_422_names_every_field(api: API, capsys: pytest.CaptureFixture[str]) -
         ([requests.ConnectionError, requests.Timeout, failure(503), failure(500)], "500 SOME_CODE"),
         ([failure(500) for _ in range(4)], "500 SOME_CODE"),
         ([failure(408) for _ in range(4)], "408 SOME_CODE"),
-        ([failure(429, headers={"Retry-After": "3600"})], "429 SOME_CODE"),
+        ([requests.Timeout, failure(429, headers={"Retry-After": "3600"})], "429 SOME_CODE"),
+        ([ValueError("Failed to parse: an address to go on to")], "Failed to parse: an address to go on to"),
         ([failure(501)], "501 SOME_CODE"),
         (
             [answer(b'{"success": true, "data": {"id', 201) for _ in range(4)],
@@ -253,10 +255,12 @@ def test_an_unknown_outcome_shows_the_key_and_the_command(
 def test_the_shown_command_repeats_exactly_this(
     serve: Callable[..., sandbox.SandboxServer], options: list[str]
 ) -> None:
-    busy, free = serve(rate_limit=0, window=3600), serve()
+    wall, free = Flask("wall"), serve()
+    wall.post("/api/v1/customers")(lambda: "<html>Welcome to the proxy</html>")
     odd = ["--name", 'O\'Brien & "Sons" \u6c38\u767c \u00e9', "--notes", "$HOME `id` $(id) %PATH% !! \\ * ~ #;|<>"]
     odd += ["--city", "", "--phone=-60", "--address", "  two  spaces  ", "--state", "a\tb\nc", "--tax-id", '\\\\x\\"']
-    first = run(SCRIPT, *odd, *options, server=busy, PYTHONUTF8="1")
+    with sandbox.SandboxServer(wall) as busy:
+        first = run(SCRIPT, *odd, *options, server=busy, PYTHONUTF8="1")
     assert (first.returncode, len(busy.seen)) == (1, 1)
 
     command = first.stderr.partition(COMMAND)[2].removesuffix("\n")
@@ -329,3 +333,38 @@ def test_ctrl_c_while_waiting_shows_the_key_and_the_command() -> None:
     assert script.returncode == 1
     assert "was created: interrupted." in errors
     assert errors.endswith(f"{COMMAND}python {SCRIPT} --idempotency-key {key}\n")
+
+
+@pytest.mark.parametrize("final", [409, 429])
+def test_a_429_was_not_worked_on_so_a_refusal_after_it_is_final(
+    api: API, capsys: pytest.CaptureFixture[str], final: int
+) -> None:
+    api.answers_with(failure(429, headers={"Retry-After": "1"}), failure(final, headers={"Retry-After": "61"}))
+    assert main([]) == 1
+    assert capsys.readouterr().err.splitlines()[-1].startswith(f"Error: {final} SOME_CODE")
+
+
+@pytest.mark.parametrize(
+    ("encoding", "shown"), [("utf-8", "--name '\u6c38' --idempotency-key k1"), ("ascii", "the same command with")]
+)
+def test_a_console_that_cannot_show_the_command_is_not_shown_a_wrong_one(
+    serve: Callable[..., sandbox.SandboxServer], encoding: str, shown: str
+) -> None:
+    server = serve(faults=["500"])
+    server.next_fault = lambda: "500"  # type: ignore[method-assign]
+    hurried = "import _common, runpy, sys; _common.time.sleep = lambda seconds: None; "
+    hurried += f"sys.argv = ['{SCRIPT}', '--name', '\u6c38', '--idempotency-key', 'k1']; "
+    hurried += f"runpy.run_path('{SCRIPT}', run_name='__main__')"
+    result = run("-c", hurried, server=server, PYTHONIOENCODING=encoding, PYTHONPATH=str(ROOT), PYTHONUTF8="1")
+    assert shown in result.stderr.splitlines()[-1]
+    assert "\\u6c38" not in result.stderr
+
+
+def test_the_command_is_quoted_for_windows(
+    api: API, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    api.answers_with(*[requests.ConnectionError] * 4)
+    with monkeypatch.context() as windows:
+        windows.setattr(os, "name", "nt")
+        main(["--name", "Acme & Sons"])
+    assert '--name "Acme & Sons" --idempotency-key' in capsys.readouterr().err

@@ -135,7 +135,7 @@ NO_WORD = "the API does not say whether more invoices follow"
 NOTHING = "the API says that more invoices follow, but sent none"
 NO_CURSOR = "the API says that more invoices follow, but sent no cursor"
 REPEATED = "the API sent a cursor for the second time"
-FIRST_AGAIN = "the API sent the first page again"
+PAGE_AGAIN = "the API sent a page again"
 
 
 def more(cursor: str | None = None) -> dict[str, Any]:
@@ -162,11 +162,12 @@ def more(cursor: str | None = None) -> dict[str, Any]:
         ("cursor", [([A], more("a")), ([B], more(""))], 1, NO_CURSOR),
         ("cursor", [([A], more("a")), ([B], more("a"))], 1, REPEATED),
         ("cursor", [([A], more("a")), ([B], more("b")), ([C], more("a"))], 2, REPEATED),
-        ("cursor", [([A], more("a")), ([B], more("b")), ([C], more("c")), ([B], more("b"))], 3, REPEATED),
-        ("cursor", [([A, B], more("a")), ([A, B], more("a"))], 2, FIRST_AGAIN),
-        ("cursor", [([A, B], more("a")), ([A, B], more("b"))], 2, FIRST_AGAIN),
-        ("cursor", [([A, B], more("a")), ([A, B], {"hasMore": False})], 2, FIRST_AGAIN),
-        ("cursor", [([A], more("a")), ([B], more("b")), ([A], {"hasMore": False})], 2, FIRST_AGAIN),
+        ("cursor", [([A], more("a")), ([B], more("b")), ([C], more("c")), ([D], more("b"))], 3, REPEATED),
+        ("cursor", [([A], more("a")), ([B], more("b")), ([C], more("c")), ([B], more("d"))], 3, PAGE_AGAIN),
+        ("cursor", [([A, B], more("a")), ([A, B], more("a"))], 2, PAGE_AGAIN),
+        ("cursor", [([A, B], more("a")), ([A, B], more("b"))], 2, PAGE_AGAIN),
+        ("cursor", [([A, B], more("a")), ([A, B], {"hasMore": False})], 2, PAGE_AGAIN),
+        ("cursor", [([A], more("a")), ([B], more("b")), ([A], {"hasMore": False})], 2, PAGE_AGAIN),
     ],
 )
 def test_broken_paging_is_an_error(

@@ -199,6 +199,12 @@ def test_a_server_that_takes_an_invalid_customer_is_said_too(api: API, capsys: C
     assert tour(capsys)[-1].splitlines()[-1].endswith(": no error here, sent once.")
 
 
+def test_a_failure_in_place_of_the_refusal_is_repeated(api: API, capsys: Capture) -> None:
+    calls = iter([failure(status) for status in (400, 401, 404, 422, 503, 503, 503, 503)])
+    api.answers_by(lambda request: next(calls))
+    assert tour(capsys)[-1].splitlines()[-1].endswith(": 503, sent 4 times.")
+
+
 # As a reader runs it
 
 

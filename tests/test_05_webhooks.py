@@ -5,6 +5,7 @@ import hmac
 import io
 import json
 import logging
+import os
 import random
 import re
 import sqlite3
@@ -750,6 +751,67 @@ def test_a_stream_that_fails_in_a_way_of_its_own() -> None:
             raise ParseError
 
     assert send_stream(Stream()) == 400
+
+
+@pytest.mark.parametrize("failure", [SystemExit("no key"), RecursionError(), AssertionError()])
+def test_whatever_a_handler_raises_stops_no_other_event(
+    inbox: Path, monkeypatch: Patch, caplog: Log, failure: BaseException
+) -> None:
+    def fail(data: object) -> None:
+        raise failure
+
+    monkeypatch.setitem(script.HANDLERS, "invoice.paid", fail)
+    assert deliver(BODY).status_code == 200
+    assert deliver({"id": "evt_2", "type": "customer.created", "data": {}}).status_code == 200
+    assert stored(inbox) == {"evt_1": False, "evt_2": True}
+    assert "event evt_1 failed" in caplog.text
+
+
+def test_an_inbox_that_cannot_be_written_after_the_handler_still_answers(inbox: Path, caplog: Log) -> None:
+    deliver({"id": "evt_0"})
+    with closing(sqlite3.connect(inbox)) as database:
+        database.execute("CREATE TRIGGER full BEFORE UPDATE ON events BEGIN SELECT RAISE(ABORT, 'disk is full'); END")
+    assert deliver(BODY).status_code == 200
+    assert "disk is full" in caplog.text
+
+
+def test_ids_that_look_alike_are_two_events(inbox: Path) -> None:
+    for identity in ["\u00e9", "\\u00e9", "\\xe9"]:
+        assert deliver({"id": identity}).get_json()["new"]
+    assert len(stored(inbox)) == 3
+
+
+def test_unhandled_events_are_found_by_index() -> None:
+    with closing(script.open_inbox()) as database:
+        plan = database.execute("EXPLAIN QUERY PLAN SELECT id FROM events WHERE handled_at IS NULL ORDER BY rowid")
+        assert "unhandled" in str(plan.fetchall())
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
+def test_a_stream_without_the_letter_shows_its_number(monkeypatch: Patch, encoding: str) -> None:
+    stream = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
+    monkeypatch.setattr("sys.stdout", stream)
+    script.say("\u6c38 Sdn Bhd")
+    assert stream.buffer.getvalue() == b"\\u6c38 Sdn Bhd" + os.linesep.encode()  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("padding", ["\xe9", "\u0661", "\udcff", "\0"])
+def test_letters_around_a_good_signature_are_refused(padding: str) -> None:
+    for signature in [sign(BODY, 1000) + padding, padding + sign(BODY, 1000)]:
+        assert not script.verify_signature(BODY, headers(FORMS[0], 1000, signature), [SECRET], now=1000)
+
+
+@pytest.mark.parametrize("secret", ["\ud800", "\0"])
+def test_a_secret_of_odd_letters_does_no_harm(secret: str) -> None:
+    assert not script.verify_signature(BODY, headers(FORMS[0], 1000, "0" * 64), [secret], now=1000)
+
+
+def test_sixteen_digits_are_no_timestamp(caplog: Log) -> None:
+    timestamp = "0" * 12 + "1000"
+    assert not script.verify_signature(BODY, headers(FORMS[0], timestamp, sign(BODY, timestamp)), [SECRET], now=1000)
+    assert script.verify_signature(
+        BODY, headers(FORMS[0], timestamp[1:], sign(BODY, timestamp[1:])), [SECRET], now=1000
+    )
 
 
 # How it starts

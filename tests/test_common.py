@@ -245,6 +245,19 @@ def test_error_envelope_with_malformed_parts(parts: dict[str, Any], text: str, s
     assert all(isinstance(detail, dict) for detail in error.details)
 
 
+@pytest.mark.parametrize("part", ["pagination", "links", "meta"])
+@pytest.mark.parametrize("value", [5, "text", [], True])
+def test_part_of_an_envelope_of_the_wrong_type(part: str, value: object) -> None:
+    assert refused(answer({"success": True, "data": [], part: value})).code == "UNREADABLE"
+    assert handle_response(answer({"success": True, "data": [], part: None}))
+
+
+def test_a_complete_body_is_not_broken_off() -> None:
+    with pytest.raises(CyncoAPIError) as caught:
+        handle_response(answer(b"{}"), list)
+    assert caught.value.code == "UNREADABLE"
+
+
 @pytest.mark.parametrize("charset", ["utf-8", "idna", "undefined", "punycode", "no-such-charset"])
 def test_charset_named_by_the_server_changes_nothing(charset: str) -> None:
     response = answer(
@@ -383,6 +396,9 @@ def test_post_that_a_redirect_turned_into_a_get() -> None:
         (429, {"X-RateLimit-Reset": str(NOW + 30), "Date": DATE, "Retry-After": "soon"}, 30),
         (429, {"X-RateLimit-Reset": str(NOW + 30), "Date": DATE, "Retry-After": "Tue, 31 Mar 2026 09:00:20 GMT"}, 20),
         (503, {"Date": DATE, "Retry-After": "Tue Mar 31 09:00:20 2026"}, 20),  # asctime, always GMT
+        (503, {"Retry-After": "30 \t"}, 30),
+        (503, {"Retry-After": "000000000000030"}, 30),
+        (503, {"Retry-After": "9999999999"}, 9999999999),
         (503, {"Date": DATE, "Retry-After": "Tue, 31 Mar 2026 09:00:20 -0000"}, 20),
         (429, {"X-RateLimit-Reset": str(NOW), "Date": DATE}, None),
         (429, {"X-RateLimit-Reset": str(NOW - 5), "Date": DATE}, None),
