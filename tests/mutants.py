@@ -40,7 +40,11 @@ MUTANTS = [
     ("_common.py", "attempts: int = 4", "attempts: int = 5"),
     ("_common.py", "response.status_code == 429 and ", ""),
     ("_common.py", 'response.headers.get("Date", "")', '""'),
-    ("_common.py", 'return "CERTIFICATE" not in str(error).upper()', "return True"),
+    ("_common.py", "CERTIFICATE_|CertificateError", "no such text"),
+    ("_common.py", '("pagination", "links", "meta")', '("pagination", "links")'),
+    ("_common.py", "body is None and 200 <=", "200 <="),
+    ("_common.py", '.get("Retry-After", "").strip()', '.get("Retry-After", "")'),
+    ("_common.py", 'in "WF"', 'in "W"'),
     ("_common.py", "tzinfo=moment.tzinfo or timezone.utc", "tzinfo=moment.tzinfo"),
     ("_common.py", " and data_type is object", ""),
     ("_common.py", ' or error.code == "BROKEN_OFF"', ""),
@@ -57,19 +61,20 @@ MUTANTS = [
      "list_invoices(args.status, args.sort, args.order, args.limit)"),
     ("02_create_customer.py", ', "Idempotency-Key": idempotency_key', ""),
     ("02_create_customer.py", "create_customer(fields, key)", "create_customer(fields, str(uuid.uuid4()))"),
-    ("02_create_customer.py", "if attempts > 1 else", "if attempts > 9 else"),
-    ("02_create_customer.py", "{400, 401, 403, 404, 409, 422}", "{400, 401, 403, 404, 422}"),
-    ("02_create_customer.py", "{400, 401, 403, 404, 409, 422}", "{400, 401, 403, 404, 409, 422, 500}"),
+    ("02_create_customer.py", "in_doubt = in_doubt or not", "in_doubt = not"),
+    ("02_create_customer.py", "error.status_code in {400, 422})", "error.status_code in {400})"),
+    ("02_create_customer.py", "{400, 401, 403, 404, 409, 422, 429}", "{400, 401, 403, 404, 422, 429}"),
+    ("02_create_customer.py", "{400, 401, 403, 404, 409, 422, 429}", "{400, 401, 403, 404, 409, 422, 429, 500}"),
     ("02_create_customer.py", 'repeat += ["--idempotency-key", key]', "pass"),
     ("02_create_customer.py", "json=customer", "data=customer"),
-    ("02_create_customer.py", "requests.RequestException, KeyboardInterrupt)", "requests.RequestException)"),
+    ("02_create_customer.py", "OSError, ValueError, KeyboardInterrupt)", "OSError, ValueError)"),
     ("03_pagination.py", "offset=offset, page=offset // 100 + 1", "offset=offset"),
     ("03_pagination.py", "offset // 100 + 1", "offset // 100"),
     ("03_pagination.py", 'if invoice["id"] not in seen', ""),
     ("03_pagination.py", "offset += len(invoices)", "offset += len(new)"),
     ("03_pagination.py", "if not new and (invoices or has_more):", "if not new and has_more:"),
-    ("03_pagination.py", "if has_more and hash(cursor) in cursors_seen:", "if False:"),
-    ("03_pagination.py", 'if invoices and invoices[0]["id"] == first_id:', "if False:"),
+    ("03_pagination.py", "if has_more and hash(cursor) in seen:", "if False:"),
+    ("03_pagination.py", 'if invoices and hash(invoices[0]["id"]) in seen:', "if False:"),
     ("03_pagination.py", "if has_more and not cursor:", "if False:"),
     ("03_pagination.py", "session.get(url", "requests.get(url"),
     ("03_pagination.py", 'array("q")', "[]"),
@@ -85,15 +90,23 @@ MUTANTS = [
     ("05_webhooks.py", "return abs(age) <= tolerance", "return age <= tolerance"),
     ("05_webhooks.py", "filter(None, secrets)", "secrets"),
     ("05_webhooks.py", '"[0-9]{1,15}"', r'r"\d{1,15}"'),
+    ("05_webhooks.py", "{1,15}", "{1,4299}"),
     ("05_webhooks.py", "len(times) == 1", "times"),
     ("05_webhooks.py", 'b"." + body', "body"),
     ("05_webhooks.py", "[secrets] if isinstance(secrets, str) else secrets", "secrets"),
+    ("05_webhooks.py", "(Exception, SystemExit)", "Exception"),
+    ("05_webhooks.py", "except sqlite3.Error as error:", "except sqlite3.OperationalError as error:"),
+    ("05_webhooks.py", "json.dumps(key)[1:-1]", "key"),
+    ("05_webhooks.py", '.encode(encoding, "backslashreplace").decode(encoding)', ""),
+    ("05_webhooks.py", 'errors="surrogatepass"', 'errors="strict"'),
+    ("05_webhooks.py", 'errors="replace"', 'errors="ignore"'),
+    ("05_webhooks.py", "ON events (handled_at) WHERE", "ON events (failed_at) WHERE"),
     ("05_webhooks.py", "io.BufferedReader(stream) if isinstance(stream, io.RawIOBase) else stream", "stream"),
     ("05_webhooks.py", "body if len(body) <= limit else abort(413)", "body"),
     ("05_webhooks.py", "max(time.time(), STARTED)", "time.time()"),
     ("05_webhooks.py", "INSERT OR IGNORE", "INSERT OR REPLACE"),
     ("05_webhooks.py", 'lock.execute("BEGIN EXCLUSIVE")', "pass"),
-    ("05_webhooks.py", "failed_at IS NULL OR failed_at < ?", "failed_at IS NULL OR failed_at > ?"),
+    ("05_webhooks.py", "failed_at IS NULL OR failed_at < ?", "failed_at IS NULL"),
     ("05_webhooks.py", "MAX_CONTENT_LENGTH=1_000_000, ", ""),
     ("05_webhooks.py", '@app.post("/", ', '@app.post("/x", '),
     ("05_webhooks.py", ', provide_automatic_options=False)\n@app', ")\n@app"),
@@ -126,7 +139,10 @@ def attempt(mutant: tuple[str, str, str]) -> tuple[bool, str]:
         first = [f"tests/{test}" for test in own or ["test_common.py"]]
         for tests in (first, ["tests"]):  # its own tests first, then all
             command = [sys.executable, "-m", "pytest", "-x", "-p", "no:cacheprovider", *tests]
-            result = subprocess.run(command, cwd=copy, capture_output=True, encoding="utf-8", check=False)
+            try:
+                result = subprocess.run(command, cwd=copy, capture_output=True, encoding="utf-8", timeout=120)
+            except subprocess.TimeoutExpired:
+                return True, f"caught    {title}\n          by never ending"
             if result.returncode:
                 failed = re.search(r"^(?:FAILED|ERROR) (\S+)", result.stdout, re.MULTILINE)
                 return True, f"caught    {title}\n          by {failed[1] if failed else result.stdout[-200:]}"
