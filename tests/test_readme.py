@@ -120,10 +120,8 @@ def test_links_and_functions_exist() -> None:
 
 
 def write_outputs() -> None:
-    text = README
-    for command, output in outputs():
-        printed = run_on_sandbox(shlex.split(command)[1:]).stdout
-        text = text.replace(f"```text\n{output}```", f"```text\n{printed}```", 1)
+    printed = iter([run_on_sandbox(shlex.split(command)[1:]).stdout for command, _ in outputs()])
+    text = FENCE.sub(lambda block: f"```text\n{next(printed)}```" if block[1] == "text" else block[0], README)
     (ROOT / "README.md").write_text(text, encoding="utf-8")
 
 
