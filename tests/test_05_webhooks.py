@@ -734,8 +734,10 @@ def send_stream(stream: Any) -> int:
         (DechunkedInput(io.BytesIO(b"f4241\r\n" + b" " * 1_000_001 + b"\r\n0\r\n\r\n")), 413),
         (DechunkedInput(io.BytesIO(b"zz\r\n{}")), 400),
         (DechunkedInput(io.BytesIO(b"ffff\r\n{")), 400),  # breaks off
+        (DechunkedInput(io.BytesIO(b"f4241\r\n{")), 400),
+        (DechunkedInput(io.BytesIO(b"fffffffff\r\n{")), 400),
     ],
-    ids=range(8),
+    ids=range(10),
 )
 def test_a_chunked_body(inbox: Path, stream: Any, status: int) -> None:
     assert send_stream(stream) == status

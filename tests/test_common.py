@@ -828,3 +828,20 @@ def test_numbers_of_an_answer_reach_the_text_unharmed() -> None:
     body = json.dumps(envelope({"total": 10**17 + 1, "totalAmount": None})).encode()
     data = handle_response(answer(body))["data"]
     assert format_money(read_amount(data, "total", "totalAmount", "KWD"), "KWD") == "KWD 100,000,000,000,000.001"
+
+
+def test_full_width_letters_take_two_columns(capsys: pytest.CaptureFixture[str]) -> None:
+    _common.print_table(["Name", "Total"], [["\uff21\uff22", "1"], ["ABCD", "2"]])
+    assert capsys.readouterr().out.splitlines()[2:] == ["\uff21\uff22  1", "ABCD  2"]
+
+
+@pytest.mark.skipif(not hasattr(time, "tzset"), reason="Windows sets its zone elsewhere")
+def test_a_date_without_a_zone_is_gmt_wherever_this_machine_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    late = {"Date": "Tue, 31 Mar 2026 09:00:00 GMT", "Retry-After": "Tue Mar 31 09:00:20 2026"}
+    try:
+        with monkeypatch.context() as abroad:
+            abroad.setenv("TZ", "MYT-8")
+            time.tzset()
+            assert refused(failure(503, headers=late)).retry_after == 20
+    finally:
+        time.tzset()
