@@ -27,10 +27,7 @@ def explain(error: Exception) -> tuple[str, str]:
         case CyncoAPIError(status_code=403):
             return "The key lacks a scope; the message names it.", "Use a key that has it: Settings > API Keys."
         case CyncoAPIError(status_code=404):
-            return (
-                "There is no such record in this organisation.",
-                "Check the id and CYNCO_BASE_URL; it may have been deleted.",
-            )
+            return "No such record in this organisation.", "Check the id (deleted, perhaps?) and CYNCO_BASE_URL."
         case CyncoAPIError(status_code=409):
             return "It exists already, or the idempotency key had another body.", "Use what exists, or a new key."
         case CyncoAPIError(status_code=422):
@@ -38,10 +35,7 @@ def explain(error: Exception) -> tuple[str, str]:
         case CyncoAPIError(status_code=429):
             return "Too many requests this minute.", "Wait as long as the answer says, then repeat: with_retry does."
         case CyncoAPIError(status_code=status) if status >= 500:
-            return (
-                "Cynco had an internal error.",
-                "Repeat with growing waits: with_retry does. Keep the request id for support.",
-            )
+            return "Cynco had an internal error.", "Repeat with growing waits: with_retry does. Keep the request id."
         case requests.Timeout():
             return "No answer in time.", "It may have been done: repeat a write only with the same Idempotency-Key."
         case requests.ConnectionError():
