@@ -29,7 +29,7 @@ def explain(error: Exception) -> tuple[str, str]:
         case CyncoAPIError(status_code=404):
             return "No such record in this organisation.", "Check the id (deleted, perhaps?) and CYNCO_BASE_URL."
         case CyncoAPIError(status_code=409):
-            return "It exists, or the idempotency key had another body.", "Use what exists. A new key is for a new thing."
+            return "It exists, or the idempotency key had other data.", "Use what exists; a new key is for new things."
         case CyncoAPIError(status_code=422):
             return "Fields are invalid; the details name each.", "Correct them, or show them to whoever typed them."
         case CyncoAPIError(status_code=429):
