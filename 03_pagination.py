@@ -1,132 +1,124 @@
-"""Read every invoice exactly once: by offset, and by cursor, which is the better way.
+"""Read every invoice, page by page, or export them as CSV.
 
-You will see how many invoices each way finds, and their total in each currency.
+In this example you will see:
+    1. paging by offset, which misses an invoice that moves up meanwhile
+    2. paging by cursor, which misses none: the way to use
 
 Usage:
-    python 03_pagination.py
-    python 03_pagination.py --mode cursor --status all
+    python 03_pagination.py --status all --csv > invoices.csv
 """
 
 import argparse
+import csv
 import sys
-from array import array
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
-from decimal import Decimal
-from typing import Any
+from collections.abc import Iterable, Iterator
 
 import requests
 
-from _common import BASE_URL, TIMEOUT, CyncoAPIError, auth_headers, handle_response, with_retry
-from _common import format_money, one_line_errors, print_table, read_amount
+from _common import BASE_URL, TIMEOUT, auth_headers, handle_response, read_amount, run, with_retry
+
+CSV_FIELDS = ["invoiceNumber", "customerName", "status", "dueDate", "currency"]
 
 
-def list_by_offset(status: str | None = None) -> Iterator[dict[str, Any]]:
-    """Yield every invoice of a status (None: of any) once, asking for one position after the other.
+def get_page(session: requests.Session, params: dict) -> tuple[list[dict], dict]:
+    """Return the invoices and the pagination of one page. Raises CyncoAPIError or requests' own."""
+    url = f"{BASE_URL}/invoices"
+    response = session.get(url, headers=auth_headers(), params=params, timeout=TIMEOUT)
+    envelope = handle_response(response)
+    return envelope["data"], envelope["pagination"]
 
-    An invoice that arrives meanwhile pushes the others down, so that the next page repeats some
-    (dropped here by id); one that goes pulls them up, so that some are skipped. Cursors stay put.
-    Raises CyncoAPIError or a requests exception.
+
+def list_by_offset(status: str | None = None) -> Iterator[dict]:
+    """Yield every invoice of a status (None: any) once.
+
+    While this runs, a new invoice pushes others onto the next page, where they come again: hence
+    `seen`. A deleted one pulls others up, and they are missed. Raises the same as get_page.
     """
-    url, headers = f"{BASE_URL}/invoices", auth_headers()
-    # A page holds 100 at most: the fewest requests. A parameter that is None is left out by requests.
-    params: dict[str, Any] = {"limit": 100, "status": status}
-    offset = 0
-    seen: set[str] = set()
-    with requests.Session() as session:
+    params, offset, seen = {"status": status, "limit": 100}, 0, set()
+    with requests.Session() as session:  # keeps its connection open from page to page
         while True:
-            # Each published shape reads one of these two and ignores the other.
-            params.update(offset=offset, page=offset // 100 + 1)
-            page = with_retry(
-                lambda: handle_response(session.get(url, headers=headers, params=params, timeout=TIMEOUT), list)
-            )
-            invoices, has_more = page["data"], (page.get("pagination") or {}).get("hasMore")
-            new = {invoice["id"]: invoice for invoice in invoices if invoice["id"] not in seen}
-            if has_more not in (True, False):
-                raise CyncoAPIError(200, "BROKEN_PAGING", "the API does not say whether more invoices follow")
-            if not new and (invoices or has_more):
-                raise CyncoAPIError(200, "BROKEN_PAGING", f"the API sent nothing new from offset {offset}")
-            yield from new.values()
-            if not has_more:
+            params.update(offset=offset, page=offset // 100 + 1)  # each API reads one
+            invoices, pagination = with_retry(lambda: get_page(session, params))
+            new = [invoice for invoice in invoices if invoice["id"] not in seen]
+            yield from new
+            if not pagination["hasMore"]:
                 return
-            seen.update(new)
+            if not new:
+                raise requests.RequestException(f"paging: nothing new from offset {offset}")
+            seen.update(invoice["id"] for invoice in new)
             offset += len(invoices)
 
 
-def iterate_invoices(status: str | None = None) -> Iterator[dict[str, Any]]:
-    """Yield every invoice of a status (None: of any) once, in constant memory. The recommended way.
+def iterate_invoices(status: str | None = None) -> Iterator[dict]:
+    """Yield every invoice of a status (None: any) once, by cursor. The way to use.
 
-    Raises CyncoAPIError or a requests exception.
+    Memory is constant, since `yield` hands out each page before the next one is requested.
     """
-    url, headers = f"{BASE_URL}/invoices", auth_headers()
-    params: dict[str, Any] = {"limit": 100, "status": status}
-    seen = array("q")  # hashes of cursors and of first ids: 16 bytes a page, where a set would grow
-    # A Session keeps its connection open: one TCP and TLS handshake for the whole pass, not one a page.
+    params = {"status": status, "limit": 100}  # a status of None is not sent
     with requests.Session() as session:
         while True:
-            page = with_retry(
-                lambda: handle_response(session.get(url, headers=headers, params=params, timeout=TIMEOUT), list)
-            )
-            invoices, pagination = page["data"], page.get("pagination") or {}
-            has_more, cursor = pagination.get("hasMore"), pagination.get("nextCursor")
-            if has_more not in (True, False):
-                raise CyncoAPIError(200, "BROKEN_PAGING", "the API does not say whether more invoices follow")
-            if invoices and hash(invoices[0]["id"]) in seen:
-                raise CyncoAPIError(200, "BROKEN_PAGING", "the API sent a page again")
-            if has_more and not invoices:
-                raise CyncoAPIError(200, "BROKEN_PAGING", "the API says that more invoices follow, but sent none")
-            if has_more and not cursor:
-                raise CyncoAPIError(200, "BROKEN_PAGING", "the API says that more invoices follow, but sent no cursor")
-            if has_more and hash(cursor) in seen:
-                raise CyncoAPIError(200, "BROKEN_PAGING", "the API sent a cursor for the second time")
-            yield from invoices
-            if not has_more:
+            invoices, pagination = with_retry(lambda: get_page(session, params))
+            if not pagination["hasMore"]:
+                yield from invoices
                 return
-            seen.extend([hash(invoices[0]["id"]), hash(cursor)])
+            cursor = pagination.get("nextCursor")
+            if not cursor and "cursor" not in params:  # an API without cursors
+                yield from list_by_offset(status)
+                return
+            if not cursor or cursor == params.get("cursor"):
+                raise requests.RequestException("paging: more follow, but there is no new cursor")
+            yield from invoices
             params["cursor"] = cursor
 
 
-def add_up(invoices: Iterable[dict[str, Any]], mode: str) -> tuple[Counter[str], dict[str, Decimal], int]:
-    """Return the count and the total by currency, and how many have no amount; progress goes to stderr."""
-    counts: Counter[str] = Counter()
-    totals: defaultdict[str, Decimal] = defaultdict(Decimal)
-    without_amount, done = 0, 0
-    live = sys.stderr.isatty()
-    try:
-        for done, invoice in enumerate(invoices, 1):
-            amount = read_amount(invoice, "total", "totalAmount", invoice["currency"])
-            counts[invoice["currency"]] += 1
-            totals[invoice["currency"]] += amount or 0
-            without_amount += amount is None
-            if done % (100 if live else 5000) == 0:
-                print(f"{mode}: {done:,} invoices", end="\r" if live else "\n", file=sys.stderr, flush=True)
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt(f" after {done:,} invoices (by {mode})") from None
-    return counts, totals, without_amount
+def summarize(invoices: Iterable[dict]) -> dict[str, tuple]:
+    """Return {currency: (count, total)}; a sum across currencies would mean nothing."""
+    summary = {}
+    for invoice in invoices:
+        currency = invoice["currency"]
+        count, total = summary.get(currency, (0, 0))
+        amount = read_amount(invoice, "total", "totalAmount", currency) or 0
+        summary[currency] = (count + 1, total + amount)
+    return summary
 
 
-@one_line_errors
-def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description="Read every invoice exactly once.")
-    parser.add_argument("--mode", default="both", choices=["offset", "cursor", "both"], help="(default: %(default)s)")
-    parser.add_argument("--status", default="paid", help="draft, paid, overdue or all (default: %(default)s)")
+def write_csv(invoices: Iterable[dict]) -> None:
+    """Write each invoice to stdout as it arrives; totals in major units, empty where null."""
+    sys.stdout.reconfigure(encoding="utf-8")  # Windows has another default for files
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow([*CSV_FIELDS, "total"])
+    for invoice in invoices:
+        total = read_amount(invoice, "total", "totalAmount", invoice["currency"])
+        writer.writerow([*(invoice[field] for field in CSV_FIELDS), total])
+
+
+def show_progress(invoices: Iterable[dict]) -> Iterator[dict]:
+    """Pass invoices on, counting them on stderr; on a terminal, while they arrive."""
+    count = 0
+    for count, invoice in enumerate(invoices, 1):
+        if count % 100 == 0 and sys.stderr.isatty():
+            print(f"{count:,} invoices", end="\r", file=sys.stderr, flush=True)
+        yield invoice
+    print(f"{count:,} invoices", file=sys.stderr)
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description="Read every invoice once.")
+    parser.add_argument("--mode", default="both", choices=["offset", "cursor", "both"])
+    parser.add_argument("--status", default="paid", help="as in 01, or all (default: paid)")
+    parser.add_argument("--csv", action="store_true", help="write CSV to stdout, by cursor")
     args = parser.parse_args(argv)
-
     status = None if args.status == "all" else args.status
-    for mode, read in [("offset", list_by_offset), ("cursor", iterate_invoices)]:
+    if args.csv:
+        write_csv(show_progress(iterate_invoices(status)))
+        return 0
+    for mode, read_all in [("offset", list_by_offset), ("cursor", iterate_invoices)]:
         if args.mode in (mode, "both"):
-            counts, totals, without_amount = add_up(read(status), mode)
-            print(f"By {mode}: {counts.total():,} invoices")
-            # A sum across currencies would mean nothing.
-            rows = [[code, f"{counts[code]:,}", format_money(totals[code], code)] for code in sorted(counts)]
-            if rows:
-                print_table(["Currency", "Invoices", "Total"], rows, right=["Invoices", "Total"])
-            if without_amount:
-                print(f"{without_amount:,} of them have no amount.")
-            if args.mode == "both" and mode == "offset":
-                print()
+            summary = summarize(show_progress(read_all(status)))
+            for currency, (count, total) in sorted(summary.items()):
+                print(f"By {mode}: {count:>7,} invoices  {currency} {total:>16,}")
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run(main)

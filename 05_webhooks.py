@@ -1,11 +1,13 @@
-"""Receive webhooks: verify each delivery, store it, handle each event once.
+"""Receive webhooks: respond at once, lose no event, handle each one once.
 
-You will see a line for each event. Forged and stale deliveries are refused, repeated ones are
-acknowledged but not handled again, and what a handler could not do is tried at the next start.
+In this example you will see how to:
+    1. verify: HMAC-SHA256 over the raw body, compared in constant time, at most 5 minutes old
+    2. store: the event is on disk, in a SQLite file, before we respond 200
+    3. handle: one event at a time, in the background, so that no response waits for HANDLERS
 
 Usage:
-    python tests/sandbox.py 05_webhooks.py     see it at work, without an account
-    python 05_webhooks.py                      needs CYNCO_WEBHOOK_SECRET, from Settings > Webhooks
+    python tests/sandbox.py 05_webhooks.py     (needs no account)
+    python 05_webhooks.py                      (needs CYNCO_WEBHOOK_SECRET)
 """
 
 import argparse
@@ -13,239 +15,176 @@ import hashlib
 import hmac
 import io
 import json
+import logging
 import os
-import re
+import socket
 import sqlite3
-import sys
-import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from decimal import Decimal
-from typing import Any
 
-from flask import Flask, abort, request
+from flask import Flask, request
 from werkzeug.serving import make_server
 
-from _common import format_money, logger, one_line, one_line_errors, read_amount
-
-STARTED = time.time()  # an event that failed before is tried again, one that failed since is not
+from _common import ConfigError, format_money, log, one_line, read_amount, run
 
 app = Flask(__name__)
 app.config.update(MAX_CONTENT_LENGTH=1_000_000, DATABASE="webhook_events.db")
+STARTED = time.time()  # an event that an earlier process started, but did not finish, is pending
+PENDING = "handled = 0 AND attempts < 3 AND started < :before"
+COLUMNS = "id TEXT PRIMARY KEY, body BLOB, handled INT, attempts INT, started REAL"
 
 
-def webhook_secrets() -> list[str]:
-    """The signing secrets in CYNCO_WEBHOOK_SECRET: several, with commas, while one replaces another."""
-    return [secret.strip() for secret in os.environ.get("CYNCO_WEBHOOK_SECRET", "").split(",") if secret.strip()]
+def verify_signature(body: bytes, headers: Mapping, secrets: str, now: float | None = None) -> bool:
+    """Whether one of our secrets signed this delivery, within 300 seconds of now. Never raises.
 
-
-def verify_signature(
-    body: bytes, headers: Mapping[str, str], secrets: Sequence[str], now: float | None = None, tolerance: int = 300
-) -> bool:
-    """Whether a delivery was signed with one of `secrets`, at most `tolerance` seconds from `now`.
-
-    `body`: the bytes as they arrived. `headers`: X-Webhook-Timestamp and X-Webhook-Signature, or
-    Cynco-Signature. Never raises, whatever the bytes and headers are.
+    `body`: the raw bytes. `headers`: of either form, in any case. `secrets`: separated by commas.
     """
-    secrets = [secrets] if isinstance(secrets, str) else secrets  # or each letter would be a secret
-    # Either form of headers gives a timestamp and the signatures made with it.
-    parts = [part.strip().partition("=") for part in headers.get("Cynco-Signature", "").split(",")]
-    times = [value for name, _, value in parts if name == "t"]
-    candidates = [
-        (headers.get("X-Webhook-Timestamp", ""), [headers.get("X-Webhook-Signature", "")]),
-        (times[0] if len(times) == 1 else "", [value for name, _, value in parts if name == "v1"]),
-    ]
-    for timestamp, signatures in candidates:
-        if not re.fullmatch("[0-9]{1,15}", timestamp):  # int() would take " +1_7" and Arabic digits
-            continue
-        for secret in filter(None, secrets):  # anyone can sign with an empty secret
-            signed = timestamp.encode() + b"." + body
-            # errors=...: no letter of a variable or a header may raise here.
-            expected = hmac.digest(secret.encode(errors="surrogatepass"), signed, "sha256").hex().encode()
-            # compare_digest takes equally long wherever the first difference is: == would leak it.
-            if any(hmac.compare_digest(expected, value.encode(errors="replace")) for value in signatures):
-                # Both sides of now: an old delivery may be a replay, one from the future could be replayed for long.
-                age = (time.time() if now is None else now) - int(timestamp)
-                if abs(age) > tolerance:
-                    side = "ago" if age > 0 else "ahead"
-                    logger.warning("Rejected: signed %.0f s %s. Is the clock right?", abs(age), side)
-                return abs(age) <= tolerance
-    logger.warning("Rejected: not signed with any secret in use")
-    return False
+    # 1. Read X-Webhook-Timestamp and X-Webhook-Signature, or Cynco-Signature: t=1774947600,v1=...
+    values = {str(name).lower(): str(value) for name, value in headers.items()}
+    timestamp = values.get("x-webhook-timestamp", "")
+    signatures = [values.get("x-webhook-signature", "").encode(errors="replace")]
+    for part in values.get("cynco-signature", "").split(","):
+        name, _, value = part.strip().partition("=")
+        if name == "t":
+            timestamp = value
+        elif name == "v1":
+            signatures.append(value.encode(errors="replace"))
+
+    # 2. Sign timestamp + "." + body with each of our secrets.
+    signed = timestamp.encode(errors="replace") + b"." + body
+    keys = [secret.strip().encode(errors="replace") for secret in secrets.split(",")]
+    expected = [hmac.new(key, signed, hashlib.sha256).hexdigest().encode() for key in keys if key]
+
+    # 3. Compare in constant time: == would tell a forger how many characters were right.
+    genuine = any(hmac.compare_digest(ours, theirs) for ours in expected for theirs in signatures)
+
+    # 4. Check the time: a genuine delivery that is old may be a replay.
+    return genuine and timestamp.isdecimal() and abs((now or time.time()) - float(timestamp)) <= 300
 
 
-def open_inbox() -> sqlite3.Connection:
-    inbox = sqlite3.connect(app.config["DATABASE"], timeout=30)  # seconds to wait for another writer
-    try:
-        inbox.executescript("""
-            CREATE TABLE IF NOT EXISTS events (id TEXT PRIMARY KEY, body BLOB, failed_at REAL, handled_at REAL);
-            CREATE INDEX IF NOT EXISTS unhandled ON events (handled_at) WHERE handled_at IS NULL;
-        """)
-    except sqlite3.Error:
-        inbox.close()
-        raise
-    return inbox
+def query(sql: str, **values: object) -> tuple[list, int]:
+    """Run one SQL statement on the inbox; return its rows, and how many rows it changed."""
+    path = os.path.abspath(app.config["DATABASE"])  # a file, whatever its name
+    is_new = not os.path.exists(path)
+    with closing(sqlite3.connect(path, timeout=30, isolation_level=None)) as inbox:
+        if is_new:
+            os.chmod(path, 0o600)  # customers' data is for the owner only
+        inbox.execute("PRAGMA journal_mode = WAL")  # one write to disk for each commit
+        inbox.execute(f"CREATE TABLE IF NOT EXISTS events ({COLUMNS})")
+        cursor = inbox.execute(sql, values)
+        return cursor.fetchall(), cursor.rowcount
 
 
-def store_event(event: dict[str, Any], body: bytes) -> bool:
-    """Put an event into the inbox, on disk; return whether it is new. Raises sqlite3.Error."""
-    # Known by its signed id: X-Webhook-Id is not signed, so a replay could carry another one.
-    key = event.get("id")
-    key = key if isinstance(key, str) and key else hashlib.sha256(body).hexdigest()
-    row = (json.dumps(key)[1:-1], body)  # escaped: not every string that JSON can name fits into a database
-    with closing(open_inbox()) as inbox, inbox:
-        return inbox.execute("INSERT OR IGNORE INTO events (id, body) VALUES (?, ?)", row).rowcount == 1
+def store_event(event: dict, body: bytes) -> bool:
+    """Put an event in the inbox, on disk; return whether it is new. Raises sqlite3.Error."""
+    # Not by X-Webhook-Id, which is not signed: a replay could carry another one.
+    event_id = json.dumps(event.get("id") or hashlib.sha256(body).hexdigest()).strip('"')
+    insert = "INSERT INTO events VALUES (:id, :body, 0, 0, 0) ON CONFLICT (id) DO NOTHING"
+    return query(insert, id=event_id, body=body)[1] == 1
 
 
-def handle_events() -> None:
-    """Handle what is in the inbox and unhandled; what fails is logged and left for the next start."""
-    # One process at a time: it holds a transaction on a file beside the inbox, where storing goes on.
-    # If it is killed, the operating system frees that lock, and the next one takes over its event.
-    pending = """SELECT id, body FROM events WHERE handled_at IS NULL AND (failed_at IS NULL OR failed_at < ?)
-        ORDER BY rowid LIMIT 1"""
-    try:
-        with (
-            closing(sqlite3.connect(f"{app.config['DATABASE']}-lock", timeout=5)) as lock,
-            closing(open_inbox()) as inbox,
-        ):
-            lock.execute("BEGIN EXCLUSIVE")
-            while row := inbox.execute(pending, (STARTED,)).fetchone():
-                try:
-                    handle_event(json.loads(row[1], parse_float=Decimal))
-                    done = "UPDATE events SET handled_at = ? WHERE id = ?"
-                except (Exception, SystemExit):  # auth_headers() exits without a key
-                    logger.exception("The handler of event %s failed; the next start tries again", row[0])
-                    done = "UPDATE events SET failed_at = ? WHERE id = ?"
-                with inbox:  # max: a clock set back must not make a failure of today one of an earlier start
-                    inbox.execute(done, (max(time.time(), STARTED), row[0]))
-    except sqlite3.Error as error:
-        logger.error("Events wait in the inbox for the next delivery: %s", error)
+def handle_pending() -> None:
+    """Handle what is pending in the inbox: first what was never tried, then the oldest."""
+    first = f"SELECT id, body FROM events WHERE {PENDING} ORDER BY attempts, rowid LIMIT 1"
+    mark = f"UPDATE events SET attempts = attempts + 1, started = :now WHERE id = :id AND {PENDING}"
+    while rows := query(first, before=STARTED)[0]:
+        event_id, body = rows[0]
+        if query(mark, id=event_id, now=time.time(), before=STARTED)[1] == 1:  # else another did
+            try:
+                handle_event(json.loads(body, parse_float=Decimal))
+                query("UPDATE events SET handled = 1 WHERE id = :id", id=event_id)
+                log.info(f"Handled {event_id}")
+            except (Exception, SystemExit):
+                log.exception(f"The handler of {event_id} failed; the next start tries it again")
 
 
-def handle_event(event: dict[str, Any]) -> None:
-    """Give an event to the handler of its type, which one published shape names `event`."""
-    kind, data = str(event.get("type") or event.get("event")), event.get("data")
+def report_failed() -> None:
+    if failed := query("SELECT id FROM events WHERE handled = 0 AND attempts >= 3")[0]:
+        log.warning(f"{len(failed)} events failed 3 times; to retry them, set their attempts to 0")
+
+
+worker = ThreadPoolExecutor(max_workers=1, initializer=report_failed)  # one event at a time
+
+
+def handle_event(event: dict) -> None:
+    kind = event.get("type") or event.get("event")  # the guide's name or the SDK's
     if kind in HANDLERS:
-        HANDLERS[kind](data if isinstance(data, dict) else {})
+        HANDLERS[kind](event["data"])
     else:
-        say(f"No handler for {kind}, acknowledged")
+        print(one_line(f"No handler for {kind}, acknowledged"), flush=True)
 
 
-def say(text: str) -> None:
-    encoding = sys.stdout.encoding or "utf-8"
-    print(one_line(text).encode(encoding, "backslashreplace").decode(encoding), flush=True)
+def on_invoice(invoice: dict) -> None:
+    print(one_line(f"Invoice {invoice['invoiceNumber']} is {invoice['status']}"), flush=True)
 
 
-def describe_invoice(invoice: dict[str, Any]) -> str:
-    currency = invoice.get("currency")
-    total = format_money(read_amount(invoice, "total", "totalAmount", currency), currency)
-    return f"{invoice.get('invoiceNumber') or '-'} of {total} for {invoice.get('customerName') or '-'}"
+def on_customer_created(customer: dict) -> None:
+    print(one_line(f"New customer {customer['name']}"), flush=True)
 
 
-def on_invoice_created(invoice: dict[str, Any]) -> None:
-    say(f"Created: invoice {describe_invoice(invoice)}, due {invoice.get('dueDate') or '-'}")
+def on_payment_received(payment: dict) -> None:
+    amount = read_amount(payment, "amount", "amount", payment["currency"])
+    print(one_line(f"Received {format_money(amount, payment['currency'])}"), flush=True)
 
 
-def on_invoice_paid(invoice: dict[str, Any]) -> None:
-    say(f"Paid: invoice {describe_invoice(invoice)}")
-
-
-def on_invoice_overdue(invoice: dict[str, Any]) -> None:
-    say(f"Overdue since {invoice.get('dueDate') or '-'}: invoice {describe_invoice(invoice)}")
-
-
-def on_customer_created(customer: dict[str, Any]) -> None:
-    say(f"New customer: {customer.get('name') or '-'} <{customer.get('email') or '-'}>")
-
-
-def on_payment_received(payment: dict[str, Any]) -> None:
-    currency = payment.get("currency")
-    amount = format_money(read_amount(payment, "amount", "", currency), currency)
-    say(f"Received: {amount} by {payment.get('method') or '-'}")
-
-
-HANDLERS: dict[str, Callable[[dict[str, Any]], None]] = {
-    "invoice.created": on_invoice_created,
-    "invoice.paid": on_invoice_paid,
-    "invoice.overdue": on_invoice_overdue,
+HANDLERS = {
+    "invoice.created": on_invoice,
+    "invoice.paid": on_invoice,
+    "invoice.overdue": on_invoice,
     "customer.created": on_customer_created,
     "payment.received": on_payment_received,
 }
 
 
-def read_body() -> bytes:
-    """Return the body as it arrived: the signature covers these bytes, not JSON parsed and written again."""
-    if "chunked" not in request.headers.get("Transfer-Encoding", "").lower():
-        return request.get_data()  # answers 413 by itself
-    # A chunked body has no length to trust, and werkzeug's own reading of it can crash on a broken one.
-    stream, limit = request.environ["wsgi.input"], app.config["MAX_CONTENT_LENGTH"]
-    try:
-        body: bytes = (io.BufferedReader(stream) if isinstance(stream, io.RawIOBase) else stream).read(limit + 1)
-    except Exception:  # every server has its own for a broken chunk
-        abort(400)
-    return body if len(body) <= limit else abort(413)
+def webhook_secrets() -> str:
+    if secrets := os.environ.get("CYNCO_WEBHOOK_SECRET", "").strip(" ,"):
+        return secrets
+    raise ConfigError("CYNCO_WEBHOOK_SECRET is not set; copy it from Settings > Webhooks")
 
 
-@app.post("/webhooks/cynco", provide_automatic_options=False)
-@app.post("/", provide_automatic_options=False)  # where the bare address of a tunnel ends up
-def receive() -> tuple[dict[str, object], int]:
-    """Answer 200 only for what is stored: anything else makes Cynco send it again."""
-    body, secrets = read_body(), webhook_secrets()
-    if not secrets:
-        logger.error("CYNCO_WEBHOOK_SECRET is not set: no delivery can be verified")
-    if not verify_signature(body, dict(request.headers), secrets):
+@app.post("/webhooks/cynco")
+@app.post("/")  # the bare address of a tunnel
+def receive() -> tuple[dict, int]:
+    """Return 200 once the event is stored; an exception is a 500, so Cynco sends it again."""
+    stream = request.environ["wsgi.input"]
+    if isinstance(stream, io.RawIOBase):  # unbuffered, a malformed chunk crashes Python 3.10
+        request.environ["wsgi.input"] = io.BufferedReader(stream)
+    body = request.get_data()  # raw: JSON that is parsed and written again has other bytes
+    if not verify_signature(body, dict(request.headers), webhook_secrets()):
+        log.warning("Rejected: wrong signature, or signed more than 300 s from now")
         return {"error": "not a delivery of Cynco's"}, 401
     try:
-        event = json.loads(body)
-    except (ValueError, RecursionError):
-        event = None
-    if not isinstance(event, dict):
+        new = store_event(json.loads(body), body)
+    except (ValueError, RecursionError, AttributeError):
         return {"error": "not a JSON object"}, 400
-    try:
-        new = store_event(event, body)
-    except sqlite3.Error as error:
-        logger.error("The inbox cannot store an event: %s", error)
-        return {"error": "not stored, send it again"}, 500
-    handle_events()
+    worker.submit(handle_pending)
     return {"received": True, "new": new}, 200
 
 
-def port_number(text: str) -> int:
-    if re.fullmatch("[0-9]{1,5}", text) and 0 < int(text) < 65536:
-        return int(text)
-    raise argparse.ArgumentTypeError(f"{text!r} is not a port number, 1 to 65535")
-
-
-@one_line_errors
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Receive webhooks from Cynco.")
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
-    parser.add_argument(
-        "--port", default=os.environ.get("PORT") or "3456", type=port_number, help="(default: PORT or 3456)"
-    )
-    parser.add_argument("--database", default=app.config["DATABASE"], help="the inbox (default: %(default)s)")
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=os.environ.get("PORT") or "3456")
+    parser.add_argument("--database", default="webhook_events.db", help="the inbox, a file")
     args = parser.parse_args(argv)
-    if not webhook_secrets():
-        sys.exit(
-            "CYNCO_WEBHOOK_SECRET is not set. Copy the signing secret of your endpoint from Settings > Webhooks, "
-            'then run: export CYNCO_WEBHOOK_SECRET=whsec_... (PowerShell: $env:CYNCO_WEBHOOK_SECRET="whsec_..."). '
-            "No account? Run: python tests/sandbox.py 05_webhooks.py"
-        )
-
-    if args.database in ("", ":memory:"):
-        parser.error("--database must be a file: an inbox in memory would lose events")
+    webhook_secrets()
     app.config["DATABASE"] = args.database
     try:
-        open_inbox().close()
-    except sqlite3.Error as error:
-        sys.exit(f"The inbox {args.database} cannot be opened ({error}); choose another with --database.")
-    server = make_server(args.host, args.port, app, threaded=True)  # to try it out; for production see the README
-    print(f"Listening on http://{args.host}:{args.port}/webhooks/cynco until Ctrl-C.", file=sys.stderr)
-    threading.Thread(target=handle_events, daemon=True).start()  # what the last run left
+        query("SELECT 1")
+        listener = socket.create_server((args.host, args.port))
+    except (OSError, OverflowError, sqlite3.Error) as error:
+        raise ConfigError(f"--database {args.database}, --port {args.port}: {error}") from error
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    server = make_server(args.host, args.port, app, threaded=True, fd=listener.fileno())
+    log.info(f"Listening on http://{args.host}:{server.port}/webhooks/cynco until Ctrl-C.")
+    worker.submit(handle_pending)  # what an earlier run left
     server.serve_forever()
-    return 0
+    log.info("Stopped.")
+    os._exit(1)  # at once, even if a handler hangs: its event is in the inbox
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run(main)

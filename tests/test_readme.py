@@ -1,129 +1,141 @@
-"""The README says nothing that is not so. `python tests/test_readme.py` writes the outputs anew."""
+"""The README: what it prints, what it pastes, and what it says of the code."""
 
-import os
 import re
 import shlex
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import sandbox
+from conftest import ROOT, load, run
 
-ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-SCRIPTS = sorted(path.name for path in ROOT.glob("0*.py"))
-FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-BLOCKS = [(match[1], match[2]) for match in FENCE.finditer(README)]
-COMMANDS = [line for kind, block in BLOCKS if kind in ("bash", "powershell") for line in block.splitlines()]
+SECTIONS = dict(re.findall(r"^#{1,3} (.+?)\n(.*?)(?=^#{1,3} |\Z)", README, re.M | re.S))
+Serve = Callable[..., sandbox.SandboxServer]
 
 
-def run_on_sandbox(command: list[str], cwd: Path = ROOT, shape: str = "guide") -> subprocess.CompletedProcess[str]:
-    with sandbox.SandboxServer(sandbox.create_app(shape=shape)) as server:
-        own = {"CYNCO_BASE_URL": server.url, "CYNCO_API_KEY": sandbox.API_KEY, "PYTHONIOENCODING": "utf-8"}
-        command = [sys.executable, *command]
-        environ = {**os.environ, **own, "PYTHONPATH": str(ROOT)}
-        return subprocess.run(command, cwd=cwd, env=environ, capture_output=True, encoding="utf-8", timeout=60)
+def blocks(language: str, text: str = README) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", text, re.M | re.S)
 
 
-def outputs() -> list[tuple[str, str]]:
-    """Each command of the README that an output follows, with that output."""
-    found, command = [], ""
-    for kind, block in BLOCKS:
-        if kind == "bash":
-            command = block.strip().rpartition("&& ")[2]
-        elif kind == "text":
-            found.append((command, block))
-    return found
+def matches(shown: str, printed: str) -> bool:
+    """Whether the output in the README is what was printed; a line of ... stands for any lines."""
+    pattern = re.escape(shown).replace(re.escape("...\n"), r"(.*\n)*?")
+    return re.fullmatch(pattern, printed) is not None
 
 
-@pytest.mark.parametrize(("command", "output"), outputs())
-def test_output_is_what_the_command_prints(command: str, output: str) -> None:
-    python, *arguments = shlex.split(command)
-    result = run_on_sandbox(arguments)
-    assert python == "python"
-    assert result.returncode == 0, result.stderr
-    assert result.stdout == output
+def shown_outputs() -> list[tuple[str, str]]:
+    """Return each output with the command before it."""
+    pairs = []
+    for match in re.finditer(r"^```text\n(.*?)^```", README, re.M | re.S):
+        command = blocks("bash", README[: match.start()])[-1].strip().split(" && ")[-1]
+        pairs.append((command.partition(" > ")[0], match[1]))
+    return pairs
 
 
-def test_every_script_has_an_output() -> None:
-    assert {word for command, _ in outputs() for word in command.split() if word in SCRIPTS} == set(SCRIPTS)
-
-
-@pytest.mark.parametrize("shape", ["guide", "openapi"])
-@pytest.mark.parametrize("block", [block for kind, block in BLOCKS if kind == "python"])
-def test_python_runs_as_pasted(block: str, shape: str, tmp_path: Path) -> None:
-    (tmp_path / "pasted.py").write_text(block, encoding="utf-8")
-    result = run_on_sandbox(["pasted.py"], tmp_path, shape)
-    assert (result.returncode, result.stderr) == (0, "")
-    assert "timeout=" in block
-
-
-def test_commands_exist() -> None:
-    known = {"python3", "py", "pip", "export", "python", "gunicorn", "ngrok", ".", ".venv\\Scripts\\Activate.ps1"}
-    for line in COMMANDS:
-        for command in re.split(r" && |; (?=\S)(?!from|serve)", line):
-            word = command.split()[0]
-            assert word in known or word.startswith("$env:CYNCO_"), command
-            for file in re.findall(r"[\w/]+\.(?:py|txt)\b", command):
-                assert (ROOT / file).is_file(), command
-
-
-@pytest.mark.parametrize("script", [*SCRIPTS, "tests/sandbox.py"])
-def test_options_are_in_help(script: str) -> None:
-    result = subprocess.run([sys.executable, script, "--help"], cwd=ROOT, capture_output=True, text=True, timeout=60)
-    docstring = re.findall(r'"""(.*?)"""', (ROOT / script).read_text(encoding="utf-8"), re.DOTALL)[0]
-    lines = [*COMMANDS, *re.findall(r"`([^`\n]+)`", README), *docstring.splitlines()]
-    arguments = " ".join(line.partition(script)[2] for line in lines)
-    named = set(re.findall(r"(?<!\S)--[a-z-]+", arguments))
-    if script == "tests/sandbox.py":
-        named = {"--port", "--invoices", "--rate-limit", "--faults", "--shape"}
+@pytest.mark.parametrize(("command", "shown"), shown_outputs())
+def test_an_output_is_what_its_command_prints(serve: Serve, command: str, shown: str) -> None:
+    args = shlex.split(command)[1:]
+    result = run(*args, server=serve())
+    assert matches(shown, result.stdout), result.stdout + result.stderr
     assert result.returncode == 0
-    assert named <= set(re.findall(r"--[a-z-]+", result.stdout))
 
 
-def test_options_named_in_prose_belong_to_a_script() -> None:
-    helps = [
-        subprocess.run([sys.executable, script, "--help"], cwd=ROOT, capture_output=True, text=True, timeout=60).stdout
-        for script in [*SCRIPTS, "tests/sandbox.py"]
-    ]
-    prose = FENCE.sub("", README)
-    assert set(re.findall(r"`(--[a-z-]+)", prose)) <= set(re.findall(r"--[a-z-]+", "".join(helps)))
+def test_the_uv_line_runs_the_same_command_as_the_first_block() -> None:
+    assert blocks("bash")[0].strip().split(" && ")[-1] in README.partition("With uv: ")[2]
 
 
-def test_environment_variables_are_the_same_set() -> None:
-    code = "".join((ROOT / name).read_text(encoding="utf-8") for name in ["_common.py", *SCRIPTS])
-    read = set(re.findall(r"environ(?:\.get\(|\[)[\"'](\w+)[\"']", code))
-    table = README.partition("| variable | what it is |")[2].partition("\n\n")[0]
-    assert set(re.findall(r"^\| `(\w+)`", table, re.MULTILINE)) == read
-    assert set(re.findall(r"CYNCO_\w+", README)) == {name for name in read if name.startswith("CYNCO_")}
+def test_every_powershell_block_is_marked() -> None:
+    assert README.count("PowerShell:\n\n```powershell") == len(blocks("powershell")) > 0
 
 
-def test_the_same_commands_everywhere() -> None:
-    test = "pip install -r tests/requirements.txt && python -m pytest"
-    assert test in README
-    workflow = (ROOT / ".github" / "workflows" / "tests.yml").read_text(encoding="utf-8")
-    for command in ["pip install -r tests/requirements.txt", "python -m pytest"]:
-        assert command in workflow
-        assert command in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+# --- Patterns
 
 
-def test_links_and_functions_exist() -> None:
-    headings = {
-        re.sub(r"[^\w -]", "", title).strip().lower().replace(" ", "-")
-        for title in re.findall(r"^#+ (.*)", README, re.MULTILINE)
-    }
-    assert set(re.findall(r"\]\(#([^)]*)\)", README)) <= headings
-    code = "".join((ROOT / name).read_text(encoding="utf-8") for name in ["_common.py", *SCRIPTS])
-    for function in re.findall(r"`(\w+)\(\)`", README):
-        assert f"def {function}(" in code
+PATTERNS = blocks("python", SECTIONS["Patterns to paste"])
 
 
-def write_outputs() -> None:
-    printed = iter([run_on_sandbox(shlex.split(command)[1:]).stdout for command, _ in outputs()])
-    text = FENCE.sub(lambda block: f"```text\n{next(printed)}```" if block[1] == "text" else block[0], README)
-    (ROOT / "README.md").write_text(text, encoding="utf-8")
+def paste(tmp_path: Path, *code: str) -> str:
+    """Write code as a program in a folder of its own, beside the shipped files."""
+    for file in [*ROOT.glob("0*.py"), ROOT / "_common.py"]:
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    (tmp_path / "pasted.py").write_text("\n".join(code), encoding="utf-8")
+    return str(tmp_path / "pasted.py")
 
 
-if __name__ == "__main__":
-    write_outputs()
+@pytest.mark.parametrize(
+    ("code", "sent"),
+    [
+        (PATTERNS[1], ["GET /api/v1/invoices", "POST /api/v1/customers"]),
+        (
+            PATTERNS[2],
+            ["PATCH /api/v1/vendors/ven_01k2p5r8t4", "DELETE /api/v1/items/itm_01m3q6s9u5"],
+        ),
+    ],
+    ids=["GET and POST", "PATCH and DELETE"],
+)
+def test_a_pattern_works_as_pasted(
+    tmp_path: Path, serve: Serve, shape: str, code: str, sent: list[str]
+) -> None:
+    server = serve(shape=shape)
+    result = run(paste(tmp_path, PATTERNS[0], code), server=server)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert [f"{r['method']} {r['path'].partition('?')[0]}" for r in server.seen] == sent
+
+
+@pytest.mark.parametrize("key", ["cak_secret\ncak_second", "cak_secret\u00e9\u6c38"])
+def test_a_pattern_never_shows_a_key_that_cannot_be_sent(
+    tmp_path: Path, serve: Serve, key: str
+) -> None:
+    program = paste(tmp_path, *PATTERNS[:2])
+    result = run(program, CYNCO_BASE_URL=serve().url, CYNCO_API_KEY=key)
+    assert result.returncode == 1
+    assert "secret" not in result.stdout + result.stderr
+
+
+def test_verify_signature_is_that_of_the_receiver_word_for_word() -> None:
+    source = (ROOT / "05_webhooks.py").read_text(encoding="utf-8")
+    (pasted,) = re.findall(
+        r"^def verify_signature.*", blocks("python", SECTIONS["Verify a webhook"])[0], re.M | re.S
+    )
+    assert f"\n{pasted}\n\ndef " in source
+
+
+@pytest.mark.parametrize(
+    ("section", "printed"),
+    [
+        ("Use `_common.py`", "Teh Tarik Trading Sdn Bhd\n"),
+        ("Import from a numbered file", "INV-00013\nINV-00143\nINV-00273\n"),
+        ("Create once, across restarts", "cus_0011\n"),
+    ],
+)
+def test_a_program_works_as_pasted(
+    tmp_path: Path, serve: Serve, section: str, printed: str
+) -> None:
+    (code,) = blocks("python", SECTIONS[section])
+    program, server = paste(tmp_path, code), serve()
+    results = [run(program, server=server, cwd=tmp_path) for _ in range(2)]
+    assert [(result.stdout, result.stderr) for result in results] == [(printed, "")] * 2
+
+
+def test_the_table_of_common_names_what_it_has() -> None:
+    common = load("_common")
+    for name, arguments in re.findall(r"^`(\w+)\((.*?)\)`", SECTIONS["Use `_common.py`"], re.M):
+        code = getattr(common, name).__code__
+        names = [argument.partition("=")[0] for argument in arguments.split(", ") if argument]
+        assert list(code.co_varnames[: code.co_argcount]) == names
+
+
+# --- Reference
+
+
+def test_the_status_table_says_what_the_script_says() -> None:
+    rows = dict(re.findall(r"^(\d\d\d|5xx) \| (.*)$", SECTIONS["Reference"], re.M))
+    assert rows == load("04_error_handling").ADVICE
+
+
+def test_every_link_and_every_file_exists() -> None:
+    anchors = {re.sub(r"[^\w -]", "", title).lower().replace(" ", "-") for title in SECTIONS}
+    assert set(re.findall(r"\]\(#(.+?)\)", README)) <= anchors
+    files = set(re.findall(r"[\w./-]+\.(?:py|txt|toml)\b", README))
+    assert {file for file in files if not (ROOT / file).exists()} == set()
