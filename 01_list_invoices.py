@@ -46,7 +46,7 @@ def list_invoices(status: str | None, sort: str, order: str, limit: int) -> dict
 
 def table_row(invoice: dict[str, Any]) -> list[str]:
     customer, due_date = invoice["customerName"] or "-", invoice["dueDate"] or "-"  # may be null
-    total = read_amount(invoice, "total", "totalAmount", invoice["currency"])
+    total = read_amount(invoice, "total", "totalAmount", invoice["currency"])  # guide, OpenAPI
     money = format_money(total, invoice["currency"])
     return [invoice["invoiceNumber"], customer, invoice["status"], due_date, money]
 

@@ -42,9 +42,9 @@ CUSTOMER = {
 
 
 def create_customer(customer: dict[str, str], idempotency_key: str) -> dict[str, Any]:
-    """Create a customer and return it as stored; the same key never creates a second one.
+    """Create a customer and return it as stored; for 24 hours, the same key creates no other.
 
-    Raises CyncoAPIError (409: the email exists, 422: a field is invalid) or one of requests'.
+    Raises CyncoAPIError (409: the email exists, 422: a field is invalid) or a requests error.
     """
     response = requests.post(
         f"{BASE_URL}/customers",
@@ -69,11 +69,11 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Create a customer exactly once.")
     parser.add_argument("--name", default=CUSTOMER["name"])
     parser.add_argument("--email", default=CUSTOMER["email"])
-    parser.add_argument("--idempotency-key", default=str(uuid.uuid4()), help="of a lost attempt")
+    parser.add_argument("--idempotency-key", help="reuse the key of a failed attempt")
     args = parser.parse_args(argv)
     customer = {**CUSTOMER, "name": args.name, "email": args.email}
-    key = args.idempotency_key
-    auth_headers()  # without an API key there is nothing to retry
+    key = args.idempotency_key or str(uuid.uuid4())
+    auth_headers()  # without an API key, stop here
 
     print(f"Idempotency-Key: {key}; to retry safely: --idempotency-key {key}", file=sys.stderr)
     try:

@@ -2,7 +2,7 @@
 
 In this example you will see:
     1. paging by offset, which misses an invoice that moves up meanwhile
-    2. paging by cursor, which misses none: the way to use
+    2. paging by cursor, which misses none: prefer it
 
 Usage:
     python 03_pagination.py --status all --csv > invoices.csv
@@ -31,13 +31,13 @@ def get_page(session: requests.Session, params: dict) -> tuple[list[dict], dict]
 def list_by_offset(status: str | None = None) -> Iterator[dict]:
     """Yield every invoice of a status (None: any) once.
 
-    While this runs, a new invoice pushes others onto the next page, where they come again: hence
+    While this runs, a new invoice pushes others onto the next page, where they show up again: hence
     `seen`. A deleted one pulls others up, and they are missed. Raises the same as get_page.
     """
     params, offset, seen = {"status": status, "limit": 100}, 0, set()
     with requests.Session() as session:  # keeps its connection open from page to page
         while True:
-            params.update(offset=offset, page=offset // 100 + 1)  # each API reads one
+            params.update(offset=offset, page=offset // 100 + 1)  # the guide's, OpenAPI's
             invoices, pagination = with_retry(lambda: get_page(session, params))
             new = [invoice for invoice in invoices if invoice["id"] not in seen]
             yield from new
@@ -50,9 +50,10 @@ def list_by_offset(status: str | None = None) -> Iterator[dict]:
 
 
 def iterate_invoices(status: str | None = None) -> Iterator[dict]:
-    """Yield every invoice of a status (None: any) once, by cursor. The way to use.
+    """Yield every invoice of a status (None: any) once, by cursor; prefer this.
 
-    Memory is constant, since `yield` hands out each page before the next one is requested.
+    A cursor marks the last invoice read: the next page starts after it, whatever moves. Memory is
+    constant, since `yield` hands out each page before the next one is requested.
     """
     params = {"status": status, "limit": 100}  # a status of None is not sent
     with requests.Session() as session:
@@ -62,7 +63,7 @@ def iterate_invoices(status: str | None = None) -> Iterator[dict]:
                 yield from invoices
                 return
             cursor = pagination.get("nextCursor")
-            if not cursor and "cursor" not in params:  # an API without cursors
+            if not cursor and "cursor" not in params:  # no cursors: use offsets
                 yield from list_by_offset(status)
                 return
             if not cursor or cursor == params.get("cursor"):

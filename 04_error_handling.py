@@ -3,7 +3,7 @@
 Read CyncoAPIError, handle_response and with_retry in _common.py first.
 
 In this example you will see:
-    1. how the API refuses a request: status, code, message, details, request id
+    1. how the API rejects a request: status, code, message, details, request id
     2. what each status means and what to do about it
     3. with_retry, which retries transient errors
 
@@ -27,15 +27,15 @@ from _common import (
     with_retry,
 )
 
-# Decide by status: one publication calls a 401 UNAUTHORIZED, the other AUTHENTICATION_ERROR.
+# Decide by status: the guide calls a 401 UNAUTHORIZED, OpenAPI AUTHENTICATION_ERROR.
 ADVICE = {
     "400": "Malformed request: fix the code that builds it.",
     "401": "Key missing, wrong or revoked: check CYNCO_API_KEY.",
     "403": "The key lacks a scope, which the message names: use a key that has it.",
-    "404": "No such record: check the id.",
-    "409": "It exists, or the idempotency key had another body: use what exists.",
+    "404": "No such record or endpoint: check the id and CYNCO_BASE_URL.",
+    "409": "It exists: use it. Or the idempotency key was sent with another body.",
     "422": "Invalid fields, which the details name: correct them.",
-    "429": "Too many requests: wait as told, then retry (with_retry).",
+    "429": "Too many requests: wait as long as it says, then retry (with_retry).",
     "5xx": "Cynco failed: retry with backoff (with_retry).",
 }
 
@@ -80,7 +80,7 @@ def provoke(title: str, send: Callable[[], requests.Response]) -> None:
         print(one_line(f"  {error.status_code} {error.code}: {error.message}"))
         for detail in error.details:
             print(one_line(f"  {detail['field']}: {detail['message']}"))
-        print(f"  Request id: {error.request_id}")
+        print(one_line(f"  Request id: {error.request_id}"))
         print(f"  {advise(error)}\n")
 
 
@@ -90,7 +90,7 @@ def show_retries() -> None:
 
     def call() -> str:
         if failures:
-            raise failures.pop()
+            raise failures.pop(0)
         return "succeeded"
 
     print(f"with_retry, when two attempts fail: {with_retry(call)}")
@@ -106,6 +106,7 @@ def main(argv: list[str] | None = None) -> int:
     print("What to do about each status:")
     for status, advice in ADVICE.items():
         print(f"  {status:<5} {advice}")
+    print(f"  none  {advise(requests.Timeout())}")
     show_retries()
     return 0
 

@@ -32,7 +32,7 @@ from _common import ConfigError, format_money, log, one_line, read_amount, run
 
 app = Flask(__name__)
 app.config.update(MAX_CONTENT_LENGTH=1_000_000, DATABASE="webhook_events.db")
-STARTED = time.time()  # an event that an earlier process started, but did not finish, is pending
+STARTED = time.time()  # what fails in this run waits for the next: see PENDING
 PENDING = "handled = 0 AND attempts < 3 AND started < :before"
 COLUMNS = "id TEXT PRIMARY KEY, body BLOB, handled INT, attempts INT, started REAL"
 
@@ -53,7 +53,7 @@ def verify_signature(body: bytes, headers: Mapping, secrets: str, now: float | N
         elif name == "v1":
             signatures.append(value.encode(errors="replace"))
 
-    # 2. Sign timestamp + "." + body with each of our secrets.
+    # 2. Sign as Cynco does: nobody can compute this HMAC without the secret. An empty one is none.
     signed = timestamp.encode(errors="replace") + b"." + body
     keys = [secret.strip().encode(errors="replace") for secret in secrets.split(",")]
     expected = [hmac.new(key, signed, hashlib.sha256).hexdigest().encode() for key in keys if key]
@@ -67,12 +67,12 @@ def verify_signature(body: bytes, headers: Mapping, secrets: str, now: float | N
 
 def query(sql: str, **values: object) -> tuple[list, int]:
     """Run one SQL statement on the inbox; return its rows, and how many rows it changed."""
-    path = os.path.abspath(app.config["DATABASE"])  # a file, whatever its name
+    path = os.path.abspath(app.config["DATABASE"])  # so that ":memory:" is a file, too
     is_new = not os.path.exists(path)
     with closing(sqlite3.connect(path, timeout=30, isolation_level=None)) as inbox:
         if is_new:
             os.chmod(path, 0o600)  # customers' data is for the owner only
-        inbox.execute("PRAGMA journal_mode = WAL")  # one write to disk for each commit
+        inbox.execute("PRAGMA journal_mode = WAL")  # one write to disk a commit
         inbox.execute(f"CREATE TABLE IF NOT EXISTS events ({COLUMNS})")
         cursor = inbox.execute(sql, values)
         return cursor.fetchall(), cursor.rowcount
@@ -80,7 +80,7 @@ def query(sql: str, **values: object) -> tuple[list, int]:
 
 def store_event(event: dict, body: bytes) -> bool:
     """Put an event in the inbox, on disk; return whether it is new. Raises sqlite3.Error."""
-    # Not by X-Webhook-Id, which is not signed: a replay could carry another one.
+    # Not X-Webhook-Id: it is not signed. In JSON, as an id could be a number or odd text.
     event_id = json.dumps(event.get("id") or hashlib.sha256(body).hexdigest()).strip('"')
     insert = "INSERT INTO events VALUES (:id, :body, 0, 0, 0) ON CONFLICT (id) DO NOTHING"
     return query(insert, id=event_id, body=body)[1] == 1
@@ -92,13 +92,13 @@ def handle_pending() -> None:
     mark = f"UPDATE events SET attempts = attempts + 1, started = :now WHERE id = :id AND {PENDING}"
     while rows := query(first, before=STARTED)[0]:
         event_id, body = rows[0]
-        if query(mark, id=event_id, now=time.time(), before=STARTED)[1] == 1:  # else another did
+        if query(mark, id=event_id, now=time.time(), before=STARTED)[1] == 1:  # not by another
             try:
                 handle_event(json.loads(body, parse_float=Decimal))
                 query("UPDATE events SET handled = 1 WHERE id = :id", id=event_id)
                 log.info(f"Handled {event_id}")
-            except (Exception, SystemExit):
-                log.exception(f"The handler of {event_id} failed; the next start tries it again")
+            except (Exception, SystemExit):  # a handler may call sys.exit()
+                log.exception(f"The handler of {event_id} failed; it is tried at 3 starts in all")
 
 
 def report_failed() -> None:
@@ -126,7 +126,7 @@ def on_customer_created(customer: dict) -> None:
 
 
 def on_payment_received(payment: dict) -> None:
-    amount = read_amount(payment, "amount", "amount", payment["currency"])
+    amount = read_amount(payment, "amount", "amount", payment["currency"])  # minor units
     print(one_line(f"Received {format_money(amount, payment['currency'])}"), flush=True)
 
 
@@ -142,7 +142,7 @@ HANDLERS = {
 def webhook_secrets() -> str:
     if secrets := os.environ.get("CYNCO_WEBHOOK_SECRET", "").strip(" ,"):
         return secrets
-    raise ConfigError("CYNCO_WEBHOOK_SECRET is not set; copy it from Settings > Webhooks")
+    raise ConfigError("CYNCO_WEBHOOK_SECRET is not set; Settings > Webhooks shows it once")
 
 
 @app.post("/webhooks/cynco")
@@ -155,10 +155,10 @@ def receive() -> tuple[dict, int]:
     body = request.get_data()  # raw: JSON that is parsed and written again has other bytes
     if not verify_signature(body, dict(request.headers), webhook_secrets()):
         log.warning("Rejected: wrong signature, or signed more than 300 s from now")
-        return {"error": "not a delivery of Cynco's"}, 401
+        return {"error": "invalid signature"}, 401
     try:
         new = store_event(json.loads(body), body)
-    except (ValueError, RecursionError, AttributeError):
+    except (ValueError, RecursionError, AttributeError):  # no JSON, too deep, no object
         return {"error": "not a JSON object"}, 400
     worker.submit(handle_pending)
     return {"received": True, "new": new}, 200
@@ -168,20 +168,20 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Receive webhooks from Cynco.")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=os.environ.get("PORT") or "3456")
-    parser.add_argument("--database", default="webhook_events.db", help="the inbox, a file")
+    parser.add_argument("--database", default="webhook_events.db", help="file that stores events")
     args = parser.parse_args(argv)
     webhook_secrets()
     app.config["DATABASE"] = args.database
     try:
-        query("SELECT 1")
-        listener = socket.create_server((args.host, args.port))
+        query("SELECT 1")  # fails now if the file cannot be opened
+        listener = socket.create_server((args.host, args.port))  # fails if it is in use
     except (OSError, OverflowError, sqlite3.Error) as error:
         raise ConfigError(f"--database {args.database}, --port {args.port}: {error}") from error
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     server = make_server(args.host, args.port, app, threaded=True, fd=listener.fileno())
     log.info(f"Listening on http://{args.host}:{server.port}/webhooks/cynco until Ctrl-C.")
     worker.submit(handle_pending)  # what an earlier run left
-    server.serve_forever()
+    server.serve_forever()  # until Ctrl-C
     log.info("Stopped.")
     os._exit(1)  # at once, even if a handler hangs: its event is in the inbox
 

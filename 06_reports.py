@@ -38,13 +38,13 @@ def get_report(report: str, first: date | None, last: date) -> dict:
     """Return a report as of `last`, or from `first` to `last`. Raises CyncoAPIError."""
     url = f"{BASE_URL}/reports/{report}"
     params: dict = {"from": first, "to": last} if first else {"asOf": last}
-    params["period"] = str(last)[:7]  # one form of the API reads the dates, the other the month
+    params["period"] = str(last)[:7]  # for OpenAPI, which reads the month
     response = requests.get(url, headers=auth_headers(), params=params, timeout=TIMEOUT)
     return handle_response(response)["data"]
 
 
 def read_trial_balance(report: dict) -> tuple[str, list[tuple], tuple]:
-    """Return the currency, (code, name, debit, credit) of each account, and (debit, credit) in all.
+    """Return the currency, (code, name, debit, credit) of each account, and total (debit, credit).
 
     In major units. Raises CyncoAPIError for an unknown form, since its units are unknown, too.
     """
@@ -60,7 +60,7 @@ def read_trial_balance(report: dict) -> tuple[str, list[tuple], tuple]:
     else:
         raise CyncoAPIError(200, "UNREADABLE", f"unknown trial balance with {', '.join(report)}")
 
-    def amount(value: object) -> Decimal:
+    def amount(value: object) -> Decimal:  # read_amount wants a record: make one
         return read_amount({unit: value}, "minor", "major", currency) or Decimal(0)
 
     accounts = [(code, name, amount(debit), amount(credit)) for code, name, debit, credit in rows]
@@ -68,11 +68,11 @@ def read_trial_balance(report: dict) -> tuple[str, list[tuple], tuple]:
 
 
 def find_differences(accounts: list[tuple], totals: tuple) -> list[str]:
-    """Return what does not add up. There is no tolerance: double entry leaves nothing over."""
+    """Return what does not add up. No tolerance: in double entry, the sides match exactly."""
     checks = {
         "total debit and total credit": totals[0] - totals[1],
-        "the debits and their total": sum(account[2] for account in accounts) - totals[0],
-        "the credits and their total": sum(account[3] for account in accounts) - totals[1],
+        "the debits and their total": sum(debit for _, _, debit, _ in accounts) - totals[0],
+        "the credits and their total": sum(credit for _, _, _, credit in accounts) - totals[1],
     }
     return [f"{names} differ by {abs(by):,}" for names, by in checks.items() if by]
 
@@ -98,7 +98,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--report", default="trial-balance", choices=REPORTS)
     for option in ("--as-of", "--from", "--to"):
         parser.add_argument(option, type=date.fromisoformat, metavar="YYYY-MM-DD")
-    args = vars(parser.parse_args(argv))
+    args = vars(parser.parse_args(argv))  # a dict, as args.from would be a syntax error
     first, last = args["from"], args["as_of"] or args["to"] or date.today()
     month = (last.replace(day=1), last.replace(day=monthrange(last.year, last.month)[1]))
     if args["report"] == "profit-loss":
@@ -109,10 +109,10 @@ def main(argv: list[str] | None = None) -> int:
         parser.error(f"{args['report']} takes --as-of")
     report = with_retry(lambda: get_report(args["report"], first, last))
     if "period" in report and (first or month[0], last) != month:
-        print(f"Notice: these are the figures of all of {report['period']}.", file=sys.stderr)
+        print(f"Notice: these figures cover the whole of {report['period']}.", file=sys.stderr)
     if args["report"] == "trial-balance":
         return show_trial_balance(report)
-    print(json.dumps(report, indent=2, ensure_ascii=False, default=float))
+    print(json.dumps(report, indent=2, ensure_ascii=False, default=float))  # as they came
     return 0
 
 

@@ -28,7 +28,7 @@ DECIMALS = dict.fromkeys("BHD IQD JOD KWD LYD OMR TND".split(), 3) | dict.fromke
 log = logging.getLogger("cynco")
 
 
-@dataclass(eq=False)
+@dataclass(eq=False)  # hashable, as any exception
 class CyncoAPIError(Exception):
     """Raised for any response that is not a successful Cynco envelope; decide by `status_code`.
 
@@ -57,7 +57,7 @@ def handle_response(response: requests.Response) -> dict[str, Any]:
         return {"success": True, "data": None}
     code, message = "UNREADABLE", "not a Cynco API response; check CYNCO_BASE_URL and any proxy"
     details, request_id = [], None
-    with suppress(ValueError, KeyError, TypeError, RecursionError):  # whatever else it may be
+    with suppress(ValueError, KeyError, TypeError, RecursionError):  # or these stay
         envelope = json.loads(response.content, parse_float=Decimal)
         if 200 <= response.status_code < 300 and envelope["success"] is True and "data" in envelope:
             return envelope
@@ -91,15 +91,15 @@ def with_retry(call: Callable[[], Any], attempts: int = 4) -> Any:
         except (CyncoAPIError, requests.RequestException) as error:
             # Random, so that clients that failed together do not return together.
             backoff = min(8, 0.5 * 2 ** (tried - 1)) * random.uniform(0.5, 1)
-            retry_after = getattr(error, "retry_after", None)
+            retry_after = getattr(error, "retry_after", None)  # of a CyncoAPIError
             if isinstance(error, requests.HTTPError) and error.response is not None:
-                retry_after = requested_wait(error.response)
+                retry_after = requested_wait(error.response)  # of raise_for_status()
             wait = max(backoff, retry_after or 0)
             if wait > MAX_WAIT or not is_transient(error):
                 raise
             log.warning(f"{describe(error)}; retrying in {wait:.1f} s ({tried + 1} of {attempts})")
         time.sleep(wait)
-    return call()
+    return call()  # the last attempt: its error is raised
 
 
 def is_transient(error: Exception) -> bool:
@@ -111,18 +111,18 @@ def is_transient(error: Exception) -> bool:
 
 
 def describe(error: BaseException) -> str:
-    """Return an error as one line; where no response came, name the host and the first cause."""
+    """Return an error as one line; without a response, name the host and the innermost cause."""
     if not isinstance(error, NO_RESPONSE):
         return one_line(error)
     problem = "no response from" if isinstance(error, requests.Timeout) else "no connection to"
     host = urlsplit(str(error.request.url) if error.request else BASE_URL).netloc
-    while cause := error.__cause__ or error.__context__:
+    while cause := error.__cause__ or error.__context__:  # down to the OSError
         error = cause
     return one_line(f"{problem} {host}: {getattr(error, 'strerror', None) or error}")
 
 
 def one_line(text: object) -> str:
-    """Return text without line breaks and control characters, which could garble a terminal."""
+    """Return text with line breaks and control characters replaced, safe for a terminal."""
     return "".join(char if char.isprintable() else " " for char in str(text))
 
 
@@ -133,12 +133,12 @@ class ConfigError(Exception):
 def auth_headers() -> dict[str, str]:
     """Return the Authorization header for CYNCO_API_KEY. Raises ConfigError."""
     if not BASE_URL.startswith(("https://", "http://localhost:", "http://127.0.0.1:")):
-        raise ConfigError("CYNCO_BASE_URL must begin with https:// (except on localhost)")
+        raise ConfigError("CYNCO_BASE_URL must begin with https:// or http://localhost:PORT")
     key = os.environ.get("CYNCO_API_KEY", "").strip()
-    # requests would quote a key that no header can carry in its own error message.
+    # If a header cannot carry the key, requests would show it in its error message.
     if not (key.startswith("cak_") and key.isascii() and key.isprintable() and " " not in key):
         raise ConfigError(
-            "CYNCO_API_KEY is not set to a key; create one under Settings > API Keys, then run: "
+            "CYNCO_API_KEY is not set, or is not a key; create one under Settings > API Keys, run: "
             'export CYNCO_API_KEY=cak_... (PowerShell: $env:CYNCO_API_KEY="cak_...")'
         )
     return {"Authorization": f"Bearer {key}"}
@@ -150,17 +150,17 @@ def run(main: Callable[[], int]) -> None:
     Any other exception keeps its traceback: it is a bug, and you need its name and its line.
     """
     if hasattr(sys.stdout, "reconfigure"):  # IDLE and notebooks have a stdout of their own
-        sys.stdout.reconfigure(errors="backslashreplace")  # \u6c38 on a console that lacks it
+        sys.stdout.reconfigure(errors="backslashreplace")  # show \u6c38 if it cannot be encoded
     try:
         code = main()
-        sys.stdout.flush()
+        sys.stdout.flush()  # so that a closed pipe shows here, not at exit
         sys.exit(code)
     except (ConfigError, CyncoAPIError, requests.RequestException) as error:
         sys.exit(f"Error: {describe(error)}")
     except KeyboardInterrupt:
         sys.exit("\nStopped.")
-    except BrokenPipeError:  # the reader of a pipe (`| head`) has seen enough
-        os._exit(1)  # without another try to write what is left
+    except BrokenPipeError:  # the reader of a pipe (`| head`) has closed it
+        os._exit(1)  # sys.exit would flush, and fail, again
 
 
 def read_amount(record: dict[str, Any], minor: str, major: str, currency: str) -> Decimal | None:
@@ -173,7 +173,7 @@ def read_amount(record: dict[str, Any], minor: str, major: str, currency: str) -
     field, shift = (minor, -decimals) if minor in record else (major, 0)
     if record[field] is None:
         return None
-    # Rounding undoes the noise of a server that adds up floats: 0.30000000000000004.
+    # scaleb(-2) divides by 100. Rounding undoes float noise, such as 0.30000000000000004.
     return round(Decimal(str(record[field])).scaleb(shift), decimals)
 
 
