@@ -85,7 +85,7 @@ def summarize(invoices: Iterable[dict]) -> dict[str, tuple]:
 
 def write_csv(invoices: Iterable[dict]) -> None:
     """Write each invoice to stdout as it arrives; totals in major units, empty where null."""
-    sys.stdout.reconfigure(encoding="utf-8")  # Windows has another default for files
+    sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")  # on Windows, too
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow([*CSV_FIELDS, "total"])
     for invoice in invoices:

@@ -116,7 +116,7 @@ def describe(error: BaseException) -> str:
         return one_line(error)
     problem = "no response from" if isinstance(error, requests.Timeout) else "no connection to"
     host = urlsplit(str(error.request.url) if error.request else BASE_URL).netloc
-    while cause := error.__cause__ or error.__context__:  # down to the OSError
+    while not getattr(error, "strerror", "") and (cause := error.__cause__ or error.__context__):
         error = cause
     return one_line(f"{problem} {host}: {getattr(error, 'strerror', None) or error}")
 

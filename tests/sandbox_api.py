@@ -149,8 +149,8 @@ def check_request() -> Response | None:
     if fault == "429" or state.used > state.rate_limit:
         abort(429, "Too many requests")
 
-    key = request.headers.get("Authorization", "").removeprefix("Bearer ")
-    if key not in (API_KEY, READ_ONLY_KEY):
+    scheme, _, key = request.headers.get("Authorization", "").partition(" ")
+    if scheme != "Bearer" or key not in (API_KEY, READ_ONLY_KEY):
         abort(401, "The API key is missing, wrong or revoked")
     if key == READ_ONLY_KEY and request.method != "GET":
         abort(403, f"The API key lacks the scope {g.resource}:write")

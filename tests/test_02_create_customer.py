@@ -46,7 +46,7 @@ def test_the_request(api: API) -> None:
 
 def test_every_run_has_a_key_of_its_own_unless_one_is_given(api: API) -> None:
     api.replies_with(created(), created(), created())
-    for options in ([], [], ["--idempotency-key", "order-1042"]):
+    for options in ([], ["--idempotency-key="], ["--idempotency-key=order-1042"]):
         assert script.main(options) == 0
     first, second, given = (str(request.headers["Idempotency-Key"]) for request in api.requests)
     assert (uuid.UUID(first) == uuid.UUID(second), given) == (False, "order-1042")

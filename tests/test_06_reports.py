@@ -106,12 +106,12 @@ def test_a_form_of_unknown_units_is_refused(api: API, capsys: Capture, report: A
 
 
 @pytest.mark.parametrize(
-    "field", ['"credit": null', '"debit": 100030', '"creditBalance": null', '"totalDebit": 1000.3']
+    "field", ['"debit": 100010', '"credit": null', '"debit": 100030', '"creditB', '"totalD']
 )
 def test_a_field_under_another_name_is_no_zero(api: API, field: str) -> None:
     bodies = [json.dumps(envelope(trial_balance(form))) for form in ("guide", "OpenAPI")]
     (body,) = [body for body in bodies if field in body]
-    api.replies_with(reply(body.replace(field, field.replace('":', 'Amount":'))))
+    api.replies_with(reply(body.replace(field, f'"other_{field[1:]}')))
     with pytest.raises(KeyError, match=field.split('"')[1]):
         script.main(AS_OF)
 

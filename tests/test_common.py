@@ -97,7 +97,7 @@ def test_missing_or_odd_parts_hide_no_message(details: dict[str, Any]) -> None:
         (429, {"X-RateLimit-Reset": str(NOW + 3600)}, 60),  # our clock is behind
         (408, {"X-RateLimit-Reset": str(NOW + 30)}, None),
         (503, {"X-RateLimit-Reset": str(NOW + 30)}, None),
-        (429, {"Retry-After": "Tue, 31 Mar 2026 09:00:20 GMT"}, None),  # dates are not read
+        (429, {"Retry-After": "Tue, 31 Mar 2026 09:00:20 GMT", "X-RateLimit-Reset": "soon"}, None),
     ],
     ids=str,
 )
@@ -152,7 +152,6 @@ def test_only_lost_connections_and_responses_are_retried(api: API) -> None:
     lost = [LOST, requests.ReadTimeout(), exceptions.ChunkedEncodingError(), exceptions.SSLError()]
     final = [exceptions.InvalidURL(), requests.HTTPError("made by hand"), KeyError("data")]
     assert [error for error in [*lost, *final] if is_retried(error)] == lost
-    assert len(api.sleeps) == len(lost)
 
 
 def test_a_bad_certificate_is_not_retried(caplog: pytest.LogCaptureFixture) -> None:
@@ -168,7 +167,7 @@ def test_a_bad_certificate_is_not_retried(caplog: pytest.LogCaptureFixture) -> N
 
 
 def test_the_requested_wait_is_a_minimum(api: API) -> None:
-    assert with_retry(failing(transient(429, 7), http_error(503), transient(429, 0))) == "done"
+    assert with_retry(failing(transient(429, 7), http_error(503), transient(429, 0.1))) == "done"
     assert api.sleeps[:2] == [7, 7]
     assert 1 <= api.sleeps[2] <= 2
 
@@ -203,7 +202,7 @@ def test_an_error_is_one_printable_line_with_the_first_cause() -> None:
         requests.ConnectionError("a\r\nb"): "no connection to app.cynco.io: a  b",
         requests.ReadTimeout("timed out"): "no response from app.cynco.io: timed out",
         requests.ConnectTimeout("timed out"): "no response from app.cynco.io: timed out",
-        CyncoAPIError(404, "C", "Two\nlines\x1b[2J \u6c38"): "404 C: Two lines [2J \u6c38",
+        CyncoAPIError(404, "C", "a\nb\x1b[2J", [{}]): "404 C: a b [2J; None: None",
     }
     assert {error: describe(error) for error in lines} == lines
 
@@ -220,10 +219,10 @@ def test_the_key_goes_out_over_https_or_to_localhost_only(monkeypatch: Patch) ->
             _common.auth_headers()
 
 
-@pytest.mark.parametrize("key", ["", "sk_sec", "cak_sec ret", "cak_sec\nX: y", "cak_sec\u00e9"])
+@pytest.mark.parametrize("key", ["", "sk_sec", "cak_sec ret", "cak_sec\nX:y", "cak_sec\u00e9"])
 def test_a_key_that_cannot_be_sent_is_not_shown(monkeypatch: Patch, key: str) -> None:
-    monkeypatch.setenv("CYNCO_API_KEY", key)
-    with pytest.raises(ConfigError, match=r"^CYNCO_API_KEY is not set, .*Settings > API") as caught:
+    monkeypatch.setattr(os, "environ", {"CYNCO_API_KEY": key} if key else {})
+    with pytest.raises(ConfigError, match=r"^CYNCO_API_KEY is not set.*Settings > API") as caught:
         _common.auth_headers()
     assert "export CYNCO_API_KEY=cak_... (PowerShell: $env:CYNCO_API_KEY=" in str(caught.value)
     assert "sec" not in str(caught.value)
@@ -274,7 +273,7 @@ def test_a_console_without_a_letter_shows_its_code() -> None:
 @pytest.mark.skipif(os.name == "nt", reason="a pipe without a reader, as POSIX has it")
 def test_a_closed_pipe_ends_quietly() -> None:
     code = "import os, _common; reader, writer = os.pipe(); os.close(reader); os.dup2(writer, 1)"
-    done = run("-c", f"{code}; _common.run(lambda: print('a line'))")
+    done = run("-c", f"{code}; _common.run(lambda: print('a line'))", PYTHONUNBUFFERED="")
     assert (done.returncode, done.stdout, done.stderr) == (1, "", "")
 
 
@@ -286,6 +285,7 @@ def test_a_closed_pipe_ends_quietly() -> None:
         ("-5", "-0.05", "MYR", "-0.05"),  # as text
         (27971424, Decimal("279714.24000000005"), "MYR", "279714.24"),  # a sum of floats
         (30, 0.30000000000000004, "MYR", "0.30"),
+        (0, 0.0, "MYR", "0.00"),
         (500, 500.0, "JPY", "500"),
         (1005, 1.005, "KWD", "1.005"),
         (None, None, "MYR", "None"),
