@@ -54,9 +54,7 @@ class Request:
         return json.loads(self.body)
 
 
-def reply(
-    body: Any = None, status: int = 200, headers: dict[str, str] | None = None
-) -> requests.Response:
+def reply(body: Any = None, status: int = 200, headers: Any = None) -> requests.Response:
     """A real Response: `body` is bytes as they are, text, or an object to send as JSON."""
     response = requests.Response()
     response.status_code, response.reason = status, "Reason"
@@ -73,11 +71,7 @@ def envelope(data: Any, **more: Any) -> dict[str, Any]:
 
 
 def failure(
-    status: int,
-    code: str = "SOME_CODE",
-    message: str = "Some message",
-    headers: dict[str, str] | None = None,
-    **more: Any,
+    status: int, code: str = "CODE", message: str = "Message", headers: Any = None, **more: Any
 ) -> requests.Response:
     error, meta = {"code": code, "message": message, **more}, {"requestId": "req_9"}
     return reply({"success": False, "error": error, "meta": meta}, status, headers)

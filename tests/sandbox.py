@@ -1,4 +1,4 @@
-"""A sandbox of the Cynco API on 127.0.0.1, to try the examples without an account.
+"""A sandbox of the Cynco API on 127.0.0.1, with invented data, to try it without an account.
 
 Usage:
     python tests/sandbox.py 01_list_invoices.py           run an example, or a program of your own
@@ -6,8 +6,6 @@ Usage:
     python tests/sandbox.py --faults 503,drop 03_pagination.py       watch the retries at work
     python tests/sandbox.py --webhooks http://localhost:8000/hook    test a receiver of your own
     python tests/sandbox.py                               serve until Ctrl-C
-
-The data is invented and always the same. Nothing is kept when it stops.
 """
 
 import argparse

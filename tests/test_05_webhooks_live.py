@@ -168,8 +168,8 @@ def test_malformed_chunks_end_no_process(tmp_path: Path) -> None:
     head = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
     chunks = {
         "negative": b"-5\r\n{}\r\n0\r\n\r\n",
-        "no number": b"zz\r\n{}\r\n0\r\n\r\n",
-        "broken off": b"5\r\n{}",
+        "broken off": b"f0000\r\n{}",
+        "huge": b"fffffffff\r\n{}",
         "no terminator": b"2\r\n{}XX0\r\n\r\n",
     }
     invoice = {"invoiceNumber": "INV-1", "status": "paid"}

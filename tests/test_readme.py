@@ -41,14 +41,6 @@ def test_an_output_is_what_its_command_prints(serve: Serve, command: str, shown:
     assert result.returncode == 0
 
 
-def test_the_uv_line_runs_the_same_command_as_the_first_block() -> None:
-    assert blocks("bash")[0].strip().split(" && ")[-1] in README.partition("With uv: ")[2]
-
-
-def test_every_powershell_block_is_marked() -> None:
-    assert README.count("PowerShell:\n\n```powershell") == len(blocks("powershell")) > 0
-
-
 # --- Patterns
 
 
