@@ -27,10 +27,10 @@ from _common import (
     with_retry,
 )
 
-# Only name is required. Others: taxId, registrationNumber, website, paymentTerms, notes.
+# Only name is required. More: taxId, registrationNumber, website, paymentTerms, notes.
 CUSTOMER = {
     "name": "Acme Corp",
-    "email": "billing@acme.example",
+    "email": "billing@acme.example",  # --name and --email replace these two
     "phone": "+60 3-2345 6789",
     "address": "Level 12, Menara Acme, Jalan Ampang",
     "city": "Kuala Lumpur",
@@ -83,7 +83,7 @@ def main(argv: list[str] | None = None) -> int:
             raise
         print(f"Error: {one_line(error.message)}", file=sys.stderr)
         for detail in error.details:
-            print(one_line(f"  {detail['field']}: {detail['message']}"), file=sys.stderr)
+            print(one_line(f"  {detail.get('field')}: {detail.get('message')}"), file=sys.stderr)
         return 1
     print(one_line(f"Created  {created['id']} on {created['createdAt']}"))
     print(one_line(f"Name     {created['name']}, {created['email'] or 'no email'}"))

@@ -50,7 +50,7 @@ def list_by_offset(status: str | None = None) -> Iterator[dict]:
 
 
 def iterate_invoices(status: str | None = None) -> Iterator[dict]:
-    """Yield every invoice of a status (None: any) once, by cursor; prefer this.
+    """Yield every invoice of a status (None: any) once, by cursor if the API has any.
 
     A cursor marks the last invoice read: the next page starts after it, whatever moves. Memory is
     constant, since `yield` hands out each page before the next one is requested.
@@ -63,7 +63,7 @@ def iterate_invoices(status: str | None = None) -> Iterator[dict]:
                 yield from invoices
                 return
             cursor = pagination.get("nextCursor")
-            if not cursor and "cursor" not in params:  # no cursors: use offsets
+            if not cursor and "cursor" not in params:  # none: by offset, which can miss some
                 yield from list_by_offset(status)
                 return
             if not cursor or cursor == params.get("cursor"):

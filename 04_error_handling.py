@@ -79,7 +79,7 @@ def provoke(title: str, send: Callable[[], requests.Response]) -> None:
     except CyncoAPIError as error:
         print(one_line(f"  {error.status_code} {error.code}: {error.message}"))
         for detail in error.details:
-            print(one_line(f"  {detail['field']}: {detail['message']}"))
+            print(one_line(f"  {detail.get('field')}: {detail.get('message')}"))
         print(one_line(f"  Request id: {error.request_id}"))
         print(f"  {advise(error)}\n")
 

@@ -5,9 +5,8 @@ In this example you will see how to:
     2. store: the event is on disk, in a SQLite file, before we respond 200
     3. handle: one event at a time, in the background, so that no response waits for HANDLERS
 
-Usage:
-    python tests/sandbox.py 05_webhooks.py     (needs no account)
-    python 05_webhooks.py                      (needs CYNCO_WEBHOOK_SECRET)
+Usage (without an account: python tests/sandbox.py 05_webhooks.py):
+    export CYNCO_WEBHOOK_SECRET=whsec_... && python 05_webhooks.py
 """
 
 import argparse
@@ -22,7 +21,7 @@ import sqlite3
 import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, suppress
 from decimal import Decimal
 
 from flask import Flask, request
@@ -52,15 +51,12 @@ def verify_signature(body: bytes, headers: Mapping, secrets: str, now: float | N
             timestamp = value
         elif name == "v1":
             signatures.append(value.encode(errors="replace"))
-
     # 2. Sign as Cynco does: nobody can compute this HMAC without the secret. An empty one is none.
     signed = timestamp.encode(errors="replace") + b"." + body
     keys = [secret.strip().encode(errors="replace") for secret in secrets.split(",")]
     expected = [hmac.new(key, signed, hashlib.sha256).hexdigest().encode() for key in keys if key]
-
     # 3. Compare in constant time: == would tell a forger how many characters were right.
     genuine = any(hmac.compare_digest(ours, theirs) for ours in expected for theirs in signatures)
-
     # 4. Check the time: a genuine delivery that is old may be a replay.
     return genuine and timestamp.isdecimal() and abs((now or time.time()) - float(timestamp)) <= 300
 
@@ -90,20 +86,25 @@ def handle_pending() -> None:
     """Handle what is pending in the inbox: first what was never tried, then the oldest."""
     first = f"SELECT id, body FROM events WHERE {PENDING} ORDER BY attempts, rowid LIMIT 1"
     mark = f"UPDATE events SET attempts = attempts + 1, started = :now WHERE id = :id AND {PENDING}"
-    while rows := query(first, before=STARTED)[0]:
-        event_id, body = rows[0]
-        if query(mark, id=event_id, now=time.time(), before=STARTED)[1] == 1:  # not by another
+    try:
+        while rows := query(first, before=STARTED)[0]:
+            event_id, body = rows[0]
+            if query(mark, id=event_id, now=time.time(), before=STARTED)[1] == 0:
+                continue  # another process was faster
             try:
                 handle_event(json.loads(body, parse_float=Decimal))
                 query("UPDATE events SET handled = 1 WHERE id = :id", id=event_id)
                 log.info(f"Handled {event_id}")
             except (Exception, SystemExit):  # a handler may call sys.exit()
                 log.exception(f"The handler of {event_id} failed; it is tried at 3 starts in all")
+    except sqlite3.Error:
+        log.exception("The inbox failed; its events wait for the next delivery")
 
 
 def report_failed() -> None:
-    if failed := query("SELECT id FROM events WHERE handled = 0 AND attempts >= 3")[0]:
-        log.warning(f"{len(failed)} events failed 3 times; to retry them, set their attempts to 0")
+    with suppress(sqlite3.Error):  # an error here would stop the worker for good
+        if failed := query("SELECT id FROM events WHERE handled = 0 AND attempts >= 3")[0]:
+            log.warning(f"{len(failed)} events failed 3 times; to retry, set their attempts to 0")
 
 
 worker = ThreadPoolExecutor(max_workers=1, initializer=report_failed)  # one event at a time
@@ -149,9 +150,8 @@ def webhook_secrets() -> str:
 @app.post("/")  # the bare address of a tunnel
 def receive() -> tuple[dict, int]:
     """Return 200 once the event is stored; an exception is a 500, so Cynco sends it again."""
-    stream = request.environ["wsgi.input"]
-    if isinstance(stream, io.RawIOBase):  # unbuffered, a malformed chunk crashes Python 3.10
-        request.environ["wsgi.input"] = io.BufferedReader(stream)
+    if isinstance(request.input_stream, io.RawIOBase):  # unbuffered, a bad chunk crashes 3.10
+        request.environ["wsgi.input"] = io.BufferedReader(request.input_stream)
     body = request.get_data()  # raw: JSON that is parsed and written again has other bytes
     if not verify_signature(body, dict(request.headers), webhook_secrets()):
         log.warning("Rejected: wrong signature, or signed more than 300 s from now")

@@ -108,11 +108,11 @@ def main(argv: list[str] | None = None) -> int:
     elif first or args["to"]:
         parser.error(f"{args['report']} takes --as-of")
     report = with_retry(lambda: get_report(args["report"], first, last))
-    if "period" in report and (first or month[0], last) != month:
-        print(f"Notice: these figures cover the whole of {report['period']}.", file=sys.stderr)
+    if not report.keys() & {"asOf", "from"} and (first or month[0], last) != month:
+        print(f"Notice: these figures cover the whole of {last:%Y-%m}.", file=sys.stderr)
     if args["report"] == "trial-balance":
         return show_trial_balance(report)
-    print(json.dumps(report, indent=2, ensure_ascii=False, default=float))  # as they came
+    print(json.dumps(report, indent=2, ensure_ascii=False, default=float))  # exact to 15 digits
     return 0
 
 

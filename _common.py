@@ -19,7 +19,7 @@ import requests
 BASE_URL = (os.environ.get("CYNCO_BASE_URL") or "https://app.cynco.io/api/v1").strip().rstrip("/")
 TIMEOUT = 30  # seconds of silence before requests gives up; without it, requests waits forever
 MAX_WAIT = 65  # seconds that with_retry may sleep: a little more than a rate limit window
-RETRY_STATUSES = {408, 429, 500, 502, 503, 504}
+RETRY_STATUSES = {408, 429, *range(500, 600)}
 NO_RESPONSE = (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError)
 # ISO 4217: the number of decimals of each currency that does not have two.
 NO_DECIMALS = "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX VND VUV XAF XOF XPF".split()
@@ -57,12 +57,12 @@ def handle_response(response: requests.Response) -> dict[str, Any]:
         return {"success": True, "data": None}
     code, message = "UNREADABLE", "not a Cynco API response; check CYNCO_BASE_URL and any proxy"
     details, request_id = [], None
-    with suppress(ValueError, KeyError, TypeError, RecursionError):  # or these stay
+    with suppress(ValueError, KeyError, TypeError, RecursionError):  # else the defaults stay
         envelope = json.loads(response.content, parse_float=Decimal)
         if 200 <= response.status_code < 300 and envelope["success"] is True and "data" in envelope:
             return envelope
         error = envelope["error"]
-        code, message = error["code"], error["message"]
+        message, code = error["message"], error["code"]
         details = [item for item in error.get("details") or [] if isinstance(item, dict)]
         request_id = envelope["meta"]["requestId"]
     wait = requested_wait(response)

@@ -110,7 +110,7 @@ def test_all_come_once_in_the_fewest_requests(api: API, mode: str, form: str, co
 @both_modes
 @pytest.mark.parametrize("form", FORMS)
 def test_invoices_created_meanwhile_push_none_in_twice(api: API, mode: str, form: str) -> None:
-    api.replies_by(fake_api(301, form, arrivals=30))
+    api.replies_by(fake_api(301, form, arrivals=60))
     found = ids(READ[mode]())
     assert [name for name in found if "new" not in name] == ids(make_invoices(301))
     assert len(set(found)) == len(found)

@@ -48,7 +48,7 @@ def test_while_secrets_rotate_any_of_ours_and_any_v1_will_do(secrets: str, sent:
 
 
 @pytest.mark.parametrize("age", [0, 300, -300, 301, -301])
-def test_five_minutes_either_way_and_no_more(monkeypatch: Any, age: int) -> None:
+def test_a_stale_delivery_is_refused_after_five_minutes(monkeypatch: Any, age: int) -> None:
     monkeypatch.setattr(time, "time", lambda: float(NOW + age))
     for now in (NOW + age, None):
         assert accepts(FORMS[CYNCO], now=now) is (abs(age) <= 300)
