@@ -116,26 +116,15 @@ def api(monkeypatch: pytest.MonkeyPatch) -> API:
 
 
 def run(
-    *command: str,
-    server: sandbox.SandboxServer | None = None,
-    cwd: Path = ROOT,
-    timeout: float = 30,
-    **environ: str,
+    *command: str, server: Any = None, cwd: Path = ROOT, timeout: float = 30, **environ: str
 ) -> subprocess.CompletedProcess[str]:
     """Run python with `command`, against `server` if given; a value of "" unsets a variable."""
     own = {"PYTHONIOENCODING": "utf-8"}  # on Windows, a pipe is cp1252 otherwise
     if server:
         own |= {"CYNCO_BASE_URL": server.url, "CYNCO_API_KEY": sandbox_api.API_KEY}
     env = {name: value for name, value in {**os.environ, **own, **environ}.items() if value}
-    return subprocess.run(
-        [sys.executable, *command],
-        cwd=cwd,
-        env=env,
-        timeout=timeout,
-        capture_output=True,
-        encoding="utf-8",
-        check=False,
-    )
+    text: Any = {"capture_output": True, "encoding": "utf-8", "check": False}
+    return subprocess.run([sys.executable, *command], cwd=cwd, env=env, timeout=timeout, **text)
 
 
 @pytest.fixture(params=["guide", "openapi", "sdk"])

@@ -57,7 +57,7 @@ def test_a_stale_delivery_is_refused_after_five_minutes(monkeypatch: Any, age: i
 REFUSED: dict[str, dict[str, Any]] = {
     "no header": {},
     "no time": {SIGNATURE: sign(BODY, "", SECRET)},
-    "no v1": {CYNCO: f"t={NOW},v1,v1=,v1=\xe9,v1=\udcff,v0={GOOD},{GOOD}"},
+    "no v1": {CYNCO: f"t={NOW},v1,v1=,v1=\xe9,v1=\udcff,v0={GOOD},v2={GOOD}"},
     "other time": {TIME: NOW + 1, SIGNATURE: GOOD},
     "other body": {TIME: NOW, SIGNATURE: sign(BODY + b"\n", NOW, SECRET)},
     "other secret": {TIME: NOW, SIGNATURE: sign(BODY, NOW, "whsec_other")},
@@ -200,6 +200,17 @@ def test_a_failing_handler_is_tried_at_three_starts(start: Any, caplog: Any, fai
     assert [record.exc_info[1] for record in failed if record.exc_info] == [failure] * 3
 
 
+def test_an_inbox_that_fails_once_stops_no_later_event(start: Any, caplog: Any) -> None:
+    handled = list[int]()
+    module = start(handled.append)
+    query, fail = module.query, Mock(side_effect=sqlite3.Error("disk I/O error"))
+    module.query = lambda sql, **values: (query if "INSERT" in sql else fail)(sql, **values)
+    assert deliver(module, paid(1)) is True
+    assert ("disk I/O error" in caplog.text, handled) == (True, [])
+    module.query = query
+    assert (deliver(module, paid(2)), handled) == (True, [1, 2])
+
+
 def test_after_three_failures_each_start_says_how_to_retry(start: Any, caplog: Any) -> None:
     start_and_kill(start, 1, 2)
     handler = Mock(side_effect=[ValueError] * 5 + [None])  # evt_2 is handled at last
@@ -244,10 +255,10 @@ PRINTED: dict[str, tuple[Any, str]] = {
 
 @pytest.mark.parametrize("kind", PRINTED)
 @pytest.mark.parametrize("name", ["type", "event"])
-def test_what_a_handler_prints(start: Any, capsys: Any, name: str, kind: str) -> None:
-    data, line = PRINTED[kind]
-    assert deliver(start(), {"id": "evt_1", name: kind, "data": data}) is True
-    assert capsys.readouterr().out == line + "\n"
+def test_what_a_handler_prints_at_once(start: Any, monkeypatch: Any, name: str, kind: str) -> None:
+    monkeypatch.setattr(sys, "stdout", out := io.TextIOWrapper(io.BytesIO(), newline="\n"))
+    assert deliver(start(), {"id": "evt_1", name: kind, "data": PRINTED[kind][0]}) is True
+    assert out.buffer.getvalue().decode() == PRINTED[kind][1] + "\n"
 
 
 # --- receive
