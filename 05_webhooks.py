@@ -5,8 +5,7 @@ In this example you will see how to:
     2. store: the event is on disk, in a SQLite file, before we respond 200
     3. handle: one event at a time, in the background, so that no response waits for HANDLERS
 
-Usage (without an account: python tests/sandbox.py 05_webhooks.py):
-    export CYNCO_WEBHOOK_SECRET=whsec_... && python 05_webhooks.py
+Usage: python 05_webhooks.py, or without an account: python tests/sandbox.py 05_webhooks.py
 """
 
 import argparse
@@ -70,6 +69,7 @@ def query(sql: str, **values: object) -> tuple[list, int]:
             os.chmod(path, 0o600)  # customers' data is for the owner only
         inbox.execute("PRAGMA journal_mode = WAL")  # one write to disk a commit
         inbox.execute(f"CREATE TABLE IF NOT EXISTS events ({COLUMNS})")
+        inbox.execute("CREATE INDEX IF NOT EXISTS pending ON events (handled, attempts)")
         cursor = inbox.execute(sql, values)
         return cursor.fetchall(), cursor.rowcount
 
