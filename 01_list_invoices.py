@@ -2,7 +2,11 @@
 
 In this example you will see:
     1. a GET request: the Authorization header, query parameters, a timeout
-    2. the envelope around every response, and the invoices in it, with exact amounts
+    2. the envelope around every response, and the invoices in it
+    3. exact amounts
+
+Cynco publishes its API in two shapes: its quickstart guide and its OpenAPI description
+differ in some names and units. You can meet either; the examples work with both.
 
 Usage:
     python 01_list_invoices.py --status paid --sort total --order asc --limit 5
@@ -20,17 +24,23 @@ from _common import (
     auth_headers,
     format_money,
     handle_response,
-    print_table,
-    read_amount,
+    invoice_total,
     run,
     with_retry,
 )
 
+STATUSES = """all, draft, paid, overdue; in the guide's shape: sent; in OpenAPI's:
+    finalized, partially_paid, deposit_paid, deposit_due"""
+SORTS = """total (default); in the guide's shape: createdAt, dueDate; in OpenAPI's:
+    created_at, due_date"""
 
-def list_invoices(status: str | None, sort: str, order: str, limit: int) -> dict[str, Any]:
+
+def list_invoices(
+    status: str | None, sort: str, order: str, limit: int
+) -> dict[str, Any]:
     """Return the envelope of one page of invoices; a status of None means all.
 
-    Raises CyncoAPIError (422 for an unknown status or sort) or an exception of requests.
+    Raises CyncoAPIError: a 422 for an unknown status or sort.
     """
     response = requests.get(
         f"{BASE_URL}/invoices",
@@ -38,36 +48,52 @@ def list_invoices(status: str | None, sort: str, order: str, limit: int) -> dict
         params={"status": status, "sort": sort, "order": order, "limit": limit},
         timeout=TIMEOUT,
     )
-    # {"success": true, "data": [{"invoiceNumber": "INV-00156", "total": 2487025, ...}, ...],
-    #  "pagination": {"total": 23, "limit": 10, "offset": 0, "hasMore": true, "nextCursor": "..."},
-    #  "meta": {"requestId": "req_000001", "apiVersion": "v1", "timestamp": "..."}}
+    # {
+    #     "success": true,
+    #     "data": [
+    #         {"invoiceNumber": "INV-00273", "currency": "MYR", "total": 162000, ...},
+    #         ...
+    #     ],
+    #     "pagination": {"total": 23, "limit": 10, "offset": 0, "hasMore": true, ...},
+    #     "meta": {"requestId": "req_000001", ...}
+    # }
     return handle_response(response)
 
 
-def table_row(invoice: dict[str, Any]) -> list[str]:
-    customer, due_date = invoice["customerName"] or "-", invoice["dueDate"] or "-"  # may be null
-    total = read_amount(invoice, "total", "totalAmount", invoice["currency"])  # guide, OpenAPI
-    money = format_money(total, invoice["currency"])
-    return [invoice["invoiceNumber"], customer, invoice["status"], due_date, money]
+def print_invoice(invoice: dict[str, Any]) -> None:
+    customer = invoice["customerName"] or "-"  # may be null
+    due_date = invoice["dueDate"] or "-"
+    # The guide's shape has amounts in minor units: 162000 sen. OpenAPI's has major
+    # units: 1620.00 ringgit. invoice_total returns Decimal("1620.00") for both.
+    total = format_money(invoice_total(invoice), invoice["currency"])
+    print(
+        f"{invoice['invoiceNumber']:<10} {customer:<30.30} "  # a long name is cut at 30
+        f"{invoice['status']:<14} {due_date:<10} {total:>16}"
+    )
 
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="List one page of invoices.")
-    known = "all, draft, sent, finalized, paid, overdue, partially_paid, deposit_paid, deposit_due"
-    parser.add_argument("--status", default="overdue", help=f"{known} (default: overdue)")
-    parser.add_argument("--sort", default="total", help="total (default), or see README.md")
+    parser.add_argument(
+        "--status", default="overdue", help=f"{STATUSES} (default: overdue)"
+    )
+    parser.add_argument("--sort", default="total", help=SORTS)
     parser.add_argument("--order", default="desc", choices=["asc", "desc"])
     parser.add_argument("--limit", default=10, type=int, help="1 to 100 (default: 10)")
     args = parser.parse_args(argv)
     if not 1 <= args.limit <= 100:
         parser.error("--limit must be 1 to 100")
-    status = None if args.status == "all" else args.status  # None is not sent
+    status = args.status
+    if status == "all":
+        status = None  # requests sends no parameter that is None
 
-    envelope = with_retry(lambda: list_invoices(status, args.sort, args.order, args.limit))
-    rows = [table_row(invoice) for invoice in envelope["data"]]
-    print_table(["Number", "Customer", "Status", "Due", "Total"], rows, right=["Total"])
+    envelope = with_retry(list_invoices, status, args.sort, args.order, args.limit)
+    print(f"{'Number':<10} {'Customer':<30} {'Status':<14} {'Due':<10} {'Total':>16}")
+    for invoice in envelope["data"]:
+        print_invoice(invoice)
+    count = len(envelope["data"])
     total = envelope["pagination"]["total"]
-    print(f"\n{len(rows)} of {total} invoices. 03_pagination.py reads all of them.")
+    print(f"\n{count} of {total} invoices. 03_pagination.py reads all of them.")
     return 0
 
 

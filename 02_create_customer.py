@@ -2,11 +2,14 @@
 
 In this example you will see:
     1. a POST request with JSON; with your own key, it creates a real customer
-    2. an idempotency key: every attempt sends the same one, so Cynco creates one customer
+    2. an idempotency key, a name of your own for this one request: for 24 hours, Cynco
+       answers each retry that has the same key with its first response, and creates
+       no second customer
     3. a 422, which names each invalid field
 
 Usage:
-    python 02_create_customer.py --name "Kedai Buku Melati" --email accounts@melati.example
+    python 02_create_customer.py --name "Kedai Buku Melati" --email buku@melati.example
+    python tests/sandbox.py 02_create_customer.py      (needs no account)
 """
 
 import argparse
@@ -22,7 +25,6 @@ from _common import (
     CyncoAPIError,
     auth_headers,
     handle_response,
-    one_line,
     run,
     with_retry,
 )
@@ -30,7 +32,7 @@ from _common import (
 # Only name is required. More: taxId, registrationNumber, website, paymentTerms, notes.
 CUSTOMER = {
     "name": "Acme Corp",
-    "email": "billing@acme.example",  # --name and --email replace these two
+    "email": "billing@acme.example",
     "phone": "+60 3-2345 6789",
     "address": "Level 12, Menara Acme, Jalan Ampang",
     "city": "Kuala Lumpur",
@@ -42,52 +44,52 @@ CUSTOMER = {
 
 
 def create_customer(customer: dict[str, str], idempotency_key: str) -> dict[str, Any]:
-    """Create a customer and return it as stored; for 24 hours, the same key creates no other.
+    """Create a customer and return it as stored, with its id.
 
-    Raises CyncoAPIError (409: the email exists, 422: a field is invalid) or a requests error.
+    `idempotency_key`: up to 255 ASCII characters; a new one for each new customer.
+    Raises CyncoAPIError: a 409 if another customer has the email, or if the key was
+    sent with other data; a 422 if a field is invalid.
     """
     response = requests.post(
         f"{BASE_URL}/customers",
         headers={**auth_headers(), "Idempotency-Key": idempotency_key},
         json=customer,
         timeout=TIMEOUT,
-        allow_redirects=False,  # a redirect could take the customer's data to another host
+        allow_redirects=False,  # a redirect could take customer data to another host
     )
-    return handle_response(response)["data"]
-
-
-def format_address(customer: dict[str, Any]) -> str:
-    """Return the address on one line; OpenAPI sends it flat, the guide in an object."""
-    if isinstance(customer["address"], dict):
-        address, fields = customer["address"], "line1 line2 city state postalCode country"
-    else:
-        address, fields = customer, "address city state zip country"
-    return ", ".join(address[field] for field in fields.split() if address.get(field))
+    envelope = handle_response(response)
+    return envelope["data"]
 
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Create a customer exactly once.")
     parser.add_argument("--name", default=CUSTOMER["name"])
     parser.add_argument("--email", default=CUSTOMER["email"])
-    parser.add_argument("--idempotency-key", help="reuse the key of a failed attempt")
+    parser.add_argument(
+        "--idempotency-key",
+        default=str(uuid.uuid4()),
+        help="the key of a run that failed, to retry it safely (default: a new one)",
+    )
     args = parser.parse_args(argv)
-    customer = {**CUSTOMER, "name": args.name, "email": args.email}
-    key = args.idempotency_key or str(uuid.uuid4())
+    key = args.idempotency_key
+    if not key.isascii() or not 1 <= len(key) <= 255:
+        parser.error("--idempotency-key must be 1 to 255 ASCII characters")
     auth_headers()  # without an API key, stop here
 
-    print(f"Idempotency-Key: {key}; to retry safely: --idempotency-key {key}", file=sys.stderr)
+    customer = {**CUSTOMER, "name": args.name, "email": args.email}
+    # Print the key before the request: whatever happens, you can retry with it.
+    print(f"To retry, add to this command: --idempotency-key {key}", file=sys.stderr)
     try:
-        created = with_retry(lambda: create_customer(customer, key))
+        created = with_retry(create_customer, customer, key)
     except CyncoAPIError as error:
         if error.status_code != 422:
             raise
-        print(f"Error: {one_line(error.message)}", file=sys.stderr)
+        print(f"Error: {error.message}", file=sys.stderr)
         for detail in error.details:
-            print(one_line(f"  {detail.get('field')}: {detail.get('message')}"), file=sys.stderr)
+            print(f"  {detail['field']}: {detail['message']}", file=sys.stderr)
+        print(f"  Request id: {error.request_id}", file=sys.stderr)
         return 1
-    print(one_line(f"Created  {created['id']} on {created['createdAt']}"))
-    print(one_line(f"Name     {created['name']}, {created['email'] or 'no email'}"))
-    print(one_line(f"Address  {format_address(created)}"))
+    print(f"Created {created['id']}: {created['name']}")
     return 0
 
 

@@ -1,124 +1,200 @@
-"""Read every invoice, page by page, or export them as CSV.
+"""Read every invoice, page by page.
 
 In this example you will see:
-    1. paging by offset, which misses an invoice that moves up meanwhile
-    2. paging by cursor, which misses none: prefer it
+    1. paging by cursor: the one to use
+    2. paging by offset, and what it can miss
+    3. the invoices as a CSV file
 
 Usage:
-    python 03_pagination.py --status all --csv > invoices.csv
+    python 03_pagination.py --status all
+    python 03_pagination.py --status all --csv invoices.csv
+    python tests/sandbox.py 03_pagination.py      (needs no account)
 """
 
 import argparse
 import csv
+import os
 import sys
 from collections.abc import Iterable, Iterator
+from decimal import Decimal
+from typing import Any
 
 import requests
 
-from _common import BASE_URL, TIMEOUT, auth_headers, handle_response, read_amount, run, with_retry
+from _common import (
+    BASE_URL,
+    TIMEOUT,
+    CyncoError,
+    auth_headers,
+    handle_response,
+    invoice_total,
+    log,
+    run,
+    with_retry,
+)
 
-CSV_FIELDS = ["invoiceNumber", "customerName", "status", "dueDate", "currency"]
+# As many per page as the API allows. Oldest first, so that an invoice that is created
+# meanwhile comes last and shifts none of the others.
+PAGE = {"limit": 100, "order": "asc"}
+FIELDS = ["invoiceNumber", "customerName", "status", "dueDate", "currency"]
 
 
 def get_page(session: requests.Session, params: dict) -> tuple[list[dict], dict]:
-    """Return the invoices and the pagination of one page. Raises CyncoAPIError or requests' own."""
-    url = f"{BASE_URL}/invoices"
-    response = session.get(url, headers=auth_headers(), params=params, timeout=TIMEOUT)
+    """Return the invoices of one page, and the pagination that came with them."""
+    response = session.get(
+        f"{BASE_URL}/invoices", headers=auth_headers(), params=params, timeout=TIMEOUT
+    )
     envelope = handle_response(response)
     return envelope["data"], envelope["pagination"]
 
 
-def list_by_offset(status: str | None = None) -> Iterator[dict]:
-    """Yield every invoice of a status (None: any) once.
+def iterate_invoices(**filters: str | None) -> Iterator[dict]:
+    """Yield every invoice, by cursor: a mark after which the next page begins.
 
-    While this runs, a new invoice pushes others onto the next page, where they show up again: hence
-    `seen`. A deleted one pulls others up, and they are missed. Raises the same as get_page.
+    `filters`: query parameters, such as status="paid"; None is not sent. The API
+    ignores parameters that it does not know, so check what you read. Only one page is
+    in memory at a time: `yield` hands out its invoices before the next is requested.
+    Raises CyncoAPIError; CyncoError instead of stopping early or looping forever.
     """
-    params, offset, seen = {"status": status, "limit": 100}, 0, set()
-    with requests.Session() as session:  # keeps its connection open from page to page
+    params: dict[str, Any] = {**PAGE, **filters}
+    count = 0
+    total = 0  # as last reported by the API
+    previous = None
+    with requests.Session() as session:  # one connection for all pages
         while True:
-            params.update(offset=offset, page=offset // 100 + 1)  # the guide's, OpenAPI's
-            invoices, pagination = with_retry(lambda: get_page(session, params))
-            new = [invoice for invoice in invoices if invoice["id"] not in seen]
-            yield from new
-            if not pagination["hasMore"]:
+            invoices, pagination = with_retry(get_page, session, params)
+            cursor = pagination.get("nextCursor")
+            if count == 0 and pagination["hasMore"] and not cursor:
+                log.warning("The API sends no cursor: reading by offset")
+                yield from list_by_offset(**filters)
                 return
-            if not new:
-                raise requests.RequestException(f"paging: nothing new from offset {offset}")
-            seen.update(invoice["id"] for invoice in new)
-            offset += len(invoices)
+            if invoices == previous:
+                raise CyncoError(f"paging: the same page again after {count} invoices")
+            yield from invoices
+            count += len(invoices)
+            total = pagination.get("total", total)
+            if not pagination["hasMore"]:
+                break
+            if not invoices or not cursor:
+                raise CyncoError(f"paging: no next page after {count} invoices")
+            params["cursor"] = cursor
+            previous = invoices
+    check_count(count, total)
 
 
-def iterate_invoices(status: str | None = None) -> Iterator[dict]:
-    """Yield every invoice of a status (None: any) once, by cursor if the API has any.
+def list_by_offset(**filters: str | None) -> Iterator[dict]:
+    """Yield every invoice, by offset: how many invoices to skip (0, 100, 200).
 
-    A cursor marks the last invoice read: the next page starts after it, whatever moves. Memory is
-    constant, since `yield` hands out each page before the next one is requested.
+    If an invoice leaves the list meanwhile, those after it move up by one place, and
+    one of them is missed. Then fewer come than the API reported, and this raises
+    CyncoError, unless another has joined the list. By cursor, none is missed.
     """
-    params = {"status": status, "limit": 100}  # a status of None is not sent
+    params: dict[str, Any] = {**PAGE, **filters}
+    seen: set[str] = set()  # ids
+    highest_total = 0
+    page = 1
     with requests.Session() as session:
         while True:
-            invoices, pagination = with_retry(lambda: get_page(session, params))
+            params["offset"] = (page - 1) * params["limit"]  # read in the guide's shape
+            params["page"] = page  # read in OpenAPI's shape
+            invoices, pagination = with_retry(get_page, session, params)
+            count_before = len(seen)
+            for invoice in invoices:
+                if invoice["id"] not in seen:
+                    seen.add(invoice["id"])
+                    yield invoice
+            highest_total = max(highest_total, pagination.get("total", 0))
             if not pagination["hasMore"]:
-                yield from invoices
-                return
-            cursor = pagination.get("nextCursor")
-            if not cursor and "cursor" not in params:  # none: by offset, which can miss some
-                yield from list_by_offset(status)
-                return
-            if not cursor or cursor == params.get("cursor"):
-                raise requests.RequestException("paging: more follow, but there is no new cursor")
-            yield from invoices
-            params["cursor"] = cursor
+                break
+            if len(seen) == count_before:
+                raise CyncoError(f"paging: nothing new after {count_before} invoices")
+            page += 1
+    check_count(len(seen), highest_total)
 
 
-def summarize(invoices: Iterable[dict]) -> dict[str, tuple]:
-    """Return {currency: (count, total)}; a sum across currencies would mean nothing."""
-    summary = {}
-    for invoice in invoices:
-        currency = invoice["currency"]
-        count, total = summary.get(currency, (0, 0))
-        amount = read_amount(invoice, "total", "totalAmount", currency) or 0
-        summary[currency] = (count + 1, total + amount)
-    return summary
+def check_count(count: int, total: int) -> None:
+    """Raise CyncoError if fewer invoices came than the API reported."""
+    if count < total:
+        raise CyncoError(f"paging: {count} of {total} invoices came; run it again")
 
 
-def write_csv(invoices: Iterable[dict]) -> None:
-    """Write each invoice to stdout as it arrives; totals in major units, empty where null."""
-    sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")  # on Windows, too
-    writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow([*CSV_FIELDS, "total"])
-    for invoice in invoices:
-        total = read_amount(invoice, "total", "totalAmount", invoice["currency"])
-        writer.writerow([*(invoice[field] for field in CSV_FIELDS), total])
+# You can use the two functions above without reading on. This shows them at work:
 
 
-def show_progress(invoices: Iterable[dict]) -> Iterator[dict]:
-    """Pass invoices on, counting them on stderr; on a terminal, while they arrive."""
+def add_up(invoices: Iterable[dict]) -> tuple[int, dict[str, Decimal]]:
+    """Return how many there are, and a total for each currency, in major units."""
     count = 0
-    for count, invoice in enumerate(invoices, 1):
-        if count % 100 == 0 and sys.stderr.isatty():
-            print(f"{count:,} invoices", end="\r", file=sys.stderr, flush=True)
-        yield invoice
-    print(f"{count:,} invoices", file=sys.stderr)
+    totals: dict[str, Decimal] = {}
+    for invoice in invoices:
+        count += 1
+        show_progress(count)
+        currency = invoice["currency"]
+        amount = invoice_total(invoice)
+        if amount is None:
+            print(f"{invoice['invoiceNumber']} has no total", file=sys.stderr)
+        else:
+            totals[currency] = totals.get(currency, Decimal(0)) + amount
+    return count, totals
+
+
+def write_csv(invoices: Iterable[dict], path: str) -> int:
+    """Write the invoices to a file, for Excel as well; return how many."""
+    part = f"{path}.part"
+    count = 0
+    # utf-8-sig begins with a byte order mark: without one, Excel garbles Chinese names.
+    with open(part, "w", encoding="utf-8-sig", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow([*FIELDS, "total"])
+        for invoice in invoices:
+            row: list[Any] = []
+            for field in FIELDS:
+                row.append(plain_text(invoice[field]))
+            row.append(invoice_total(invoice))
+            writer.writerow(row)
+            count += 1
+            show_progress(count)
+    os.replace(part, path)  # only now: a failed export leaves the last one as it was
+    return count
+
+
+def plain_text(cell: str | None) -> str | None:
+    """Return a cell that no spreadsheet runs as a formula: =A1 becomes '=A1."""
+    if cell and cell[0] in "=+-@\t\r":
+        return f"'{cell}"
+    return cell
+
+
+def show_progress(count: int) -> None:
+    if count % 1000 == 0:
+        print(f"{count:,} invoices", file=sys.stderr)
 
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Read every invoice once.")
-    parser.add_argument("--mode", default="both", choices=["offset", "cursor", "both"])
-    parser.add_argument("--status", default="paid", help="as in 01, or all (default: paid)")
-    parser.add_argument("--csv", action="store_true", help="write CSV to stdout, by cursor")
+    parser.add_argument("--status", default="paid", help="as in 01 (default: paid)")
+    parser.add_argument("--mode", default="both", choices=["cursor", "offset", "both"])
+    parser.add_argument("--csv", metavar="FILE", help="export to this file, by cursor")
     args = parser.parse_args(argv)
-    status = None if args.status == "all" else args.status
+    status = args.status
+    if status == "all":
+        status = None
+
     if args.csv:
-        write_csv(show_progress(iterate_invoices(status)))
+        count = write_csv(iterate_invoices(status=status), args.csv)
+        print(f"{count:,} invoices in {args.csv}")
         return 0
-    for mode, read_all in [("offset", list_by_offset), ("cursor", iterate_invoices)]:
-        if args.mode in (mode, "both"):
-            summary = summarize(show_progress(read_all(status)))
-            for currency, (count, total) in sorted(summary.items()):
-                print(f"By {mode}: {count:>7,} invoices  {currency} {total:>16,}")
+    if args.mode != "offset":
+        print_totals("By cursor", iterate_invoices(status=status))
+    if args.mode != "cursor":
+        print_totals("By offset", list_by_offset(status=status))
     return 0
+
+
+def print_totals(title: str, invoices: Iterable[dict]) -> None:
+    count, totals = add_up(invoices)
+    print(f"{title}: {count:,} invoices")
+    for currency, total in sorted(totals.items()):  # ringgit plus yen means nothing
+        print(f"  {currency} {total:>16,}")
 
 
 if __name__ == "__main__":

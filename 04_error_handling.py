@@ -1,18 +1,21 @@
-"""Handle errors: provoke four of them, harmlessly, and learn what to do about each status.
+"""Handle errors: provoke four of them, harmlessly, and learn what to do about each.
 
 Read CyncoAPIError, handle_response and with_retry in _common.py first.
 
 In this example you will see:
     1. how the API rejects a request: status, code, message, details, request id
-    2. what each status means and what to do about it
-    3. with_retry, which retries transient errors
+    2. what each status means, and what to do about it
+    3. code that acts on one status and lets all others through
+    4. with_retry, which retries transient errors
 
 Usage:
     python 04_error_handling.py
+    python tests/sandbox.py 04_error_handling.py      (needs no account)
 """
 
 import argparse
 from collections.abc import Callable
+from urllib.parse import quote
 
 import requests
 
@@ -22,7 +25,6 @@ from _common import (
     CyncoAPIError,
     auth_headers,
     handle_response,
-    one_line,
     run,
     with_retry,
 )
@@ -37,67 +39,104 @@ ADVICE = {
     "422": "Invalid fields, which the details name: correct them.",
     "429": "Too many requests: wait as long as it says, then retry (with_retry).",
     "5xx": "Cynco failed: retry with backoff (with_retry).",
+    "none": "No response: retry; a write only with the same Idempotency-Key.",
 }
 
 
-def advise(error: Exception) -> str:
-    """Return what to do about an error of handle_response or of requests."""
-    if not isinstance(error, CyncoAPIError):
-        return "No response: retry; a write only with the same Idempotency-Key."
-    status = "5xx" if error.status_code >= 500 else str(error.status_code)
-    return ADVICE.get(status, "Unexpected: check CYNCO_BASE_URL and any proxy.")
-
-
-def send_broken_json() -> requests.Response:
-    headers = {**auth_headers(), "Content-Type": "application/json"}
-    return requests.post(
-        f"{BASE_URL}/customers", headers=headers, data='{"name": ', timeout=TIMEOUT
-    )
-
-
-def send_wrong_key() -> requests.Response:
-    headers = {"Authorization": "Bearer cak_wrong"}
-    return requests.get(f"{BASE_URL}/invoices", headers=headers, timeout=TIMEOUT)
-
-
-def get_unknown_customer() -> requests.Response:
-    url = f"{BASE_URL}/customers/cus_does_not_exist"
-    return requests.get(url, headers=auth_headers(), timeout=TIMEOUT)
-
-
-def send_invalid_customer() -> requests.Response:
-    url, customer = f"{BASE_URL}/customers", {"name": "", "email": "not an email address"}
-    return requests.post(url, headers=auth_headers(), json=customer, timeout=TIMEOUT)
-
-
 def provoke(title: str, send: Callable[[], requests.Response]) -> None:
-    """Make a request that should fail, and show how it does."""
+    """Send a request that should fail, and show how it fails."""
     print(title)
     try:
         handle_response(send())
         print("  No error: the request succeeded.\n")
     except CyncoAPIError as error:
-        print(one_line(f"  {error.status_code} {error.code}: {error.message}"))
+        print(f"  {error.status_code} {error.code}: {error.message}")
         for detail in error.details:
-            print(one_line(f"  {detail.get('field')}: {detail.get('message')}"))
-        print(one_line(f"  Request id: {error.request_id}"))
-        print(f"  {advise(error)}\n")
+            print(f"  {detail['field']}: {detail['message']}")
+        print(f"  Request id: {error.request_id}")
+        print(f"  {advise(error.status_code)}\n")
+
+
+def advise(status_code: int) -> str:
+    if status_code >= 500:
+        return ADVICE["5xx"]
+    return ADVICE.get(str(status_code), "Unexpected: check CYNCO_BASE_URL.")
+
+
+def send_broken_json() -> requests.Response:
+    return requests.post(
+        f"{BASE_URL}/customers",
+        headers={**auth_headers(), "Content-Type": "application/json"},
+        data='{"name": ',
+        timeout=TIMEOUT,
+        allow_redirects=False,
+    )
+
+
+def send_wrong_key() -> requests.Response:
+    return requests.get(
+        f"{BASE_URL}/invoices",
+        headers={"Authorization": "Bearer cak_wrong"},
+        timeout=TIMEOUT,
+    )
+
+
+def get_customer(customer_id: str) -> requests.Response:
+    return requests.get(
+        f"{BASE_URL}/customers/{quote(customer_id, safe='')}",
+        headers=auth_headers(),
+        timeout=TIMEOUT,
+    )
+
+
+def get_unknown_customer() -> requests.Response:
+    return get_customer("cus_does_not_exist")
+
+
+def send_invalid_customer() -> requests.Response:
+    return requests.post(
+        f"{BASE_URL}/customers",
+        headers=auth_headers(),
+        json={"name": "", "email": "not an email address"},
+        timeout=TIMEOUT,
+        allow_redirects=False,
+    )
+
+
+def find_customer(customer_id: str) -> dict | None:
+    """Return a customer, or None if there is none: act on this 404 alone.
+
+    Raises CyncoAPIError for any other status: a 401 does not mean "no such customer".
+    Nor does the 404 of a web server that is not Cynco's, whose code is UNREADABLE.
+    """
+    try:
+        envelope = handle_response(get_customer(customer_id))
+    except CyncoAPIError as error:
+        if error.status_code == 404 and error.code != "UNREADABLE":
+            return None
+        raise
+    return envelope["data"]
 
 
 def show_retries() -> None:
-    """Show with_retry on a call that fails twice (pretended) and then succeeds."""
-    failures = [CyncoAPIError(503, "INTERNAL_ERROR", "pretended"), requests.Timeout("pretended")]
+    """Show with_retry on a function with two simulated failures, then a success."""
+    failures = [
+        CyncoAPIError(503, "INTERNAL_ERROR", "simulated"),
+        requests.Timeout("simulated"),
+    ]
 
-    def call() -> str:
+    def fail_twice() -> str:
         if failures:
             raise failures.pop(0)
         return "succeeded"
 
-    print(f"with_retry, when two attempts fail: {with_retry(call)}")
+    print(f"with_retry, when two attempts fail: {with_retry(fail_twice)}")
 
 
 def main(argv: list[str] | None = None) -> int:
-    argparse.ArgumentParser(description="Provoke errors, harmlessly.").parse_args(argv)
+    parser = argparse.ArgumentParser(description="Provoke errors, harmlessly.")
+    parser.parse_args(argv)
+    auth_headers()  # without an API key, stop here
 
     provoke("POST /customers with broken JSON", send_broken_json)
     provoke("GET /invoices with a wrong key", send_wrong_key)
@@ -106,7 +145,7 @@ def main(argv: list[str] | None = None) -> int:
     print("What to do about each status:")
     for status, advice in ADVICE.items():
         print(f"  {status:<5} {advice}")
-    print(f"  none  {advise(requests.Timeout())}")
+    print(f"\nfind_customer, when there is none: {find_customer('cus_does_not_exist')}")
     show_retries()
     return 0
 

@@ -1,189 +1,265 @@
-"""Receive webhooks: respond at once, lose no event, handle each one once.
+"""Receive webhooks: verify, store, respond 200, and only then handle.
 
-In this example you will see how to:
-    1. verify: HMAC-SHA256 over the raw body, compared in constant time, at most 5 minutes old
-    2. store: the event is on disk, in a SQLite file, before we respond 200
-    3. handle: one event at a time, in the background, so that no response waits for HANDLERS
+In this example you will see:
+    1. how to verify a delivery: HMAC-SHA256 over its bytes, compared in constant time
+    2. how to lose no event: it is on disk before we respond 200
+    3. how to route each event to a function of yours, by its type
 
-Usage: python 05_webhooks.py, or without an account: python tests/sandbox.py 05_webhooks.py
+Usage:
+    python tests/sandbox.py 05_webhooks.py      (needs no account)
+    python 05_webhooks.py      (needs CYNCO_WEBHOOK_SECRET, and a tunnel: see README.md)
 """
 
 import argparse
 import hashlib
 import hmac
-import io
 import json
 import logging
 import os
-import socket
 import sqlite3
+import sys
+import threading
 import time
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, suppress
+from contextlib import closing
 from decimal import Decimal
 
-from flask import Flask, request
-from werkzeug.serving import make_server
+from flask import Blueprint, Flask, request
 
-from _common import ConfigError, format_money, log, one_line, read_amount, run
+from _common import CyncoError, format_money, from_minor, invoice_total, log, run
 
-app = Flask(__name__)
-app.config.update(MAX_CONTENT_LENGTH=1_000_000, DATABASE="webhook_events.db")
-STARTED = time.time()  # what fails in this run waits for the next: see PENDING
-PENDING = "handled = 0 AND attempts < 3 AND started < :before"
-COLUMNS = "id TEXT PRIMARY KEY, body BLOB, handled INT, attempts INT, started REAL"
+INBOX_FILE = os.path.abspath(os.environ.get("CYNCO_INBOX", "webhook_events.db"))
+# Seconds before retrying an event whose handler failed or was cut off. Each event has
+# three attempts. No handler may take longer than this.
+RETRY_AFTER = 600
+
+webhooks = Blueprint("webhooks", __name__)  # routes for a Flask application
 
 
-def verify_signature(body: bytes, headers: Mapping, secrets: str, now: float | None = None) -> bool:
-    """Whether one of our secrets signed this delivery, within 300 seconds of now. Never raises.
+def verify_signature(body: bytes, headers: Mapping[str, str], secret: str) -> bool:
+    """Return whether `secret` signed these bytes within 300 s of now. Never raises.
 
-    `body`: the raw bytes. `headers`: of either form, in any case. `secrets`: separated by commas.
+    HMAC is a checksum that takes a secret to compute. Only Cynco and you have it.
     """
-    # 1. Read X-Webhook-Timestamp and X-Webhook-Signature, or Cynco-Signature: t=1774947600,v1=...
-    values = {str(name).lower(): str(value) for name, value in headers.items()}
+    # 1. Read the time and the signatures, from either header format:
+    #    X-Webhook-Timestamp: 1774947600 and X-Webhook-Signature: 5257a8...
+    #    Cynco-Signature: t=1774947600,v1=5257a8...
+    values = {}
+    for name, value in headers.items():
+        values[name.lower()] = value
     timestamp = values.get("x-webhook-timestamp", "")
-    signatures = [values.get("x-webhook-signature", "").encode(errors="replace")]
+    signatures = [values.get("x-webhook-signature", "")]
     for part in values.get("cynco-signature", "").split(","):
-        name, _, value = part.strip().partition("=")
-        if name == "t":
-            timestamp = value
-        elif name == "v1":
-            signatures.append(value.encode(errors="replace"))
-    # 2. Sign as Cynco does: nobody can compute this HMAC without the secret. An empty one is none.
-    signed = timestamp.encode(errors="replace") + b"." + body
-    keys = [secret.strip().encode(errors="replace") for secret in secrets.split(",")]
-    expected = [hmac.new(key, signed, hashlib.sha256).hexdigest().encode() for key in keys if key]
-    # 3. Compare in constant time: == would tell a forger how many characters were right.
-    genuine = any(hmac.compare_digest(ours, theirs) for ours in expected for theirs in signatures)
-    # 4. Check the time: a genuine delivery that is old may be a replay.
-    return genuine and timestamp.isdecimal() and abs((now or time.time()) - float(timestamp)) <= 300
+        key, _, text = part.strip().partition("=")
+        if key == "t":
+            timestamp = text
+        if key == "v1":  # there are two while Cynco changes to a new secret
+            signatures.append(text)
+    if not secret or not timestamp.isdecimal():
+        return False
+    # 2. Compute the signature ourselves, over the timestamp, a dot, and the body.
+    signed = timestamp.encode() + b"." + body
+    expected = hmac.new(secret.encode(), signed, hashlib.sha256).hexdigest()
+    # 3. Compare in constant time: == stops at the first wrong letter, and the time it
+    #    takes would tell a forger where that is.
+    for signature in signatures:
+        theirs = signature.encode(errors="replace")  # a forger may send anything
+        if hmac.compare_digest(expected.encode(), theirs):
+            # 4. Check the time: an old delivery may be a copy that a thief sends again.
+            return abs(time.time() - float(timestamp)) <= 300
+    return False
 
 
-def query(sql: str, **values: object) -> tuple[list, int]:
-    """Run one SQL statement on the inbox; return its rows, and how many rows it changed."""
-    path = os.path.abspath(app.config["DATABASE"])  # so that ":memory:" is a file, too
-    is_new = not os.path.exists(path)
-    with closing(sqlite3.connect(path, timeout=30, isolation_level=None)) as inbox:
-        if is_new:
-            os.chmod(path, 0o600)  # customers' data is for the owner only
-        inbox.execute("PRAGMA journal_mode = WAL")  # one write to disk a commit
-        inbox.execute(f"CREATE TABLE IF NOT EXISTS events ({COLUMNS})")
-        inbox.execute("CREATE INDEX IF NOT EXISTS pending ON events (handled, attempts)")
-        cursor = inbox.execute(sql, values)
-        return cursor.fetchall(), cursor.rowcount
+@webhooks.post("/")
+@webhooks.post("/webhooks/cynco", strict_slashes=False)
+def receive() -> tuple[dict, int]:
+    """Respond 200 once the event is stored.
 
-
-def store_event(event: dict, body: bytes) -> bool:
-    """Put an event in the inbox, on disk; return whether it is new. Raises sqlite3.Error."""
-    # Not X-Webhook-Id: it is not signed. In JSON, as an id could be a number or odd text.
-    event_id = json.dumps(event.get("id") or hashlib.sha256(body).hexdigest()).strip('"')
-    insert = "INSERT INTO events VALUES (:id, :body, 0, 0, 0) ON CONFLICT (id) DO NOTHING"
-    return query(insert, id=event_id, body=body)[1] == 1
-
-
-def handle_pending() -> None:
-    """Handle what is pending in the inbox: first what was never tried, then the oldest."""
-    first = f"SELECT id, body FROM events WHERE {PENDING} ORDER BY attempts, rowid LIMIT 1"
-    mark = f"UPDATE events SET attempts = attempts + 1, started = :now WHERE id = :id AND {PENDING}"
+    If storing it fails, Flask responds 500, and Cynco sends it up to three times more.
+    """
+    # The bytes as they came: JSON that is parsed and written again has other bytes.
+    body = request.get_data()
+    is_genuine = False
+    # There are two secrets while you change to a new one.
+    for secret in webhook_secrets():
+        if verify_signature(body, dict(request.headers), secret):
+            is_genuine = True
+    if not is_genuine:
+        log.warning("Rejected: wrong secret, changed body, or over 300 seconds old")
+        return {"error": "invalid signature"}, 401
     try:
-        while rows := query(first, before=STARTED)[0]:
-            event_id, body = rows[0]
-            if query(mark, id=event_id, now=time.time(), before=STARTED)[1] == 0:
-                continue  # another process was faster
-            try:
-                handle_event(json.loads(body, parse_float=Decimal))
-                query("UPDATE events SET handled = 1 WHERE id = :id", id=event_id)
-                log.info(f"Handled {event_id}")
-            except (Exception, SystemExit):  # a handler may call sys.exit()
-                log.exception(f"The handler of {event_id} failed; it is tried at 3 starts in all")
-    except sqlite3.Error:
-        log.exception("The inbox failed; its events wait for the next delivery")
+        event_id = json.loads(body)["id"]
+    except (ValueError, TypeError, KeyError, RecursionError):
+        event_id = None
+    if not event_id:
+        return {"error": "not an event with an id"}, 400
+    is_new = store_event(str(event_id), body)
+    return {"received": True, "new": is_new}, 200
 
 
-def report_failed() -> None:
-    with suppress(sqlite3.Error):  # an error here would stop the worker for good
-        if failed := query("SELECT id FROM events WHERE handled = 0 AND attempts >= 3")[0]:
-            log.warning(f"{len(failed)} events failed 3 times; to retry, set their attempts to 0")
+def on_invoice_created(invoice: dict) -> None:
+    total = format_money(invoice_total(invoice), invoice["currency"])
+    print(f"Invoice {invoice['invoiceNumber']} for {invoice['customerName']}: {total}")
 
 
-worker = ThreadPoolExecutor(max_workers=1, initializer=report_failed)  # one event at a time
+def on_invoice_paid(invoice: dict) -> None:
+    total = format_money(invoice_total(invoice), invoice["currency"])
+    print(f"Invoice {invoice['invoiceNumber']} is paid: {total}")
 
 
-def handle_event(event: dict) -> None:
-    kind = event.get("type") or event.get("event")  # the guide's name or the SDK's
-    if kind in HANDLERS:
-        HANDLERS[kind](event["data"])
-    else:
-        print(one_line(f"No handler for {kind}, acknowledged"), flush=True)
-
-
-def on_invoice(invoice: dict) -> None:
-    print(one_line(f"Invoice {invoice['invoiceNumber']} is {invoice['status']}"), flush=True)
+def on_invoice_overdue(invoice: dict) -> None:
+    print(f"Invoice {invoice['invoiceNumber']} was due on {invoice['dueDate']}")
 
 
 def on_customer_created(customer: dict) -> None:
-    print(one_line(f"New customer {customer['name']}"), flush=True)
+    print(f"New customer: {customer['name']}, {customer['email']}")
 
 
 def on_payment_received(payment: dict) -> None:
-    amount = read_amount(payment, "amount", "amount", payment["currency"])  # minor units
-    print(one_line(f"Received {format_money(amount, payment['currency'])}"), flush=True)
+    amount = from_minor(payment["amount"], payment["currency"])  # in either shape
+    money = format_money(amount, payment["currency"])
+    print(f"Received {money} by {payment['method']}")
 
 
 HANDLERS = {
-    "invoice.created": on_invoice,
-    "invoice.paid": on_invoice,
-    "invoice.overdue": on_invoice,
+    "invoice.created": on_invoice_created,
+    "invoice.paid": on_invoice_paid,
+    "invoice.overdue": on_invoice_overdue,
     "customer.created": on_customer_created,
     "payment.received": on_payment_received,
 }
 
 
-def webhook_secrets() -> str:
-    if secrets := os.environ.get("CYNCO_WEBHOOK_SECRET", "").strip(" ,"):
-        return secrets
-    raise ConfigError("CYNCO_WEBHOOK_SECRET is not set; Settings > Webhooks shows it once")
+def handle_event(event: dict) -> None:
+    """Call the handler for an event's type. Handlers run one at a time, in a thread.
+
+    Give each request in a handler a timeout: one that hangs stops all handling. After a
+    crash, an event is handled again: to do something only once, remember event["id"].
+    """
+    event_type = event.get("type") or event["event"]  # either name occurs
+    if event_type in HANDLERS:
+        HANDLERS[event_type](event["data"])
+    else:
+        print(f"No handler for {event_type}")
 
 
-@app.post("/webhooks/cynco")
-@app.post("/")  # the bare address of a tunnel
-def receive() -> tuple[dict, int]:
-    """Return 200 once the event is stored; an exception is a 500, so Cynco sends it again."""
-    if isinstance(request.input_stream, io.RawIOBase):  # unbuffered, a bad chunk crashes 3.10
-        request.environ["wsgi.input"] = io.BufferedReader(request.input_stream)
-    body = request.get_data()  # raw: JSON that is parsed and written again has other bytes
-    if not verify_signature(body, dict(request.headers), webhook_secrets()):
-        log.warning("Rejected: wrong signature, or signed more than 300 s from now")
-        return {"error": "invalid signature"}, 401
+# The inbox: every event, in a SQLite file. You can use it without reading on.
+# Times are in Unix seconds.
+
+CREATE_TABLE = """
+    CREATE TABLE IF NOT EXISTS events (
+        id TEXT PRIMARY KEY, body BLOB, stored REAL, tried REAL, attempts INT, done INT
+    )
+"""
+CREATE_INDEX = """
+    CREATE INDEX IF NOT EXISTS pending ON events (done, attempts, stored)
+"""
+STORE_EVENT = """
+    INSERT INTO events (id, body, stored, tried, attempts, done)
+    VALUES (?, ?, ?, 0, 0, 0) ON CONFLICT (id) DO NOTHING
+"""
+NEXT_EVENT = """
+    SELECT id, body FROM events
+    WHERE done = 0 AND attempts < 3 AND tried < ?
+    ORDER BY attempts, stored LIMIT 1
+"""
+# The same conditions again: another process may have claimed it meanwhile.
+CLAIM_EVENT = """
+    UPDATE events SET attempts = attempts + 1, tried = ?
+    WHERE id = ? AND done = 0 AND attempts < 3 AND tried < ?
+"""
+wake_up = threading.Event()  # set when an event was stored
+
+
+def inbox(sql: str, *values: object) -> tuple[list, int]:
+    """Run one statement on the inbox; return its rows, and how many rows it changed."""
+    # isolation_level=None commits each statement at once.
+    database = sqlite3.connect(INBOX_FILE, timeout=30, isolation_level=None)
+    with closing(database):
+        cursor = database.execute(sql, values)
+        return cursor.fetchall(), cursor.rowcount
+
+
+def open_inbox() -> None:
+    """Create the inbox, unless it exists. Raises CyncoError if it cannot be used."""
+    # Readable by us only, since it contains customer data.
+    os.close(os.open(INBOX_FILE, os.O_CREAT, 0o600))
     try:
-        new = store_event(json.loads(body), body)
-    except (ValueError, RecursionError, AttributeError):  # no JSON, too deep, no object
-        return {"error": "not a JSON object"}, 400
-    worker.submit(handle_pending)
-    return {"received": True, "new": new}, 200
+        inbox("PRAGMA journal_mode = WAL")  # a write-ahead log: as safe, and faster
+        inbox(CREATE_TABLE)
+        inbox(CREATE_INDEX)
+    except sqlite3.Error as error:
+        raise CyncoError(f"cannot use the inbox {INBOX_FILE}: {error}") from error
+
+
+def store_event(event_id: str, body: bytes) -> bool:
+    """Put an event on disk; return whether it is new: Cynco may send it twice."""
+    _, stored = inbox(STORE_EVENT, event_id, body, time.time())
+    wake_up.set()
+    return stored == 1
+
+
+def handle_pending() -> None:
+    """Handle what is stored: new events, then those tried RETRY_AFTER seconds ago."""
+    retry_before = time.time() - RETRY_AFTER
+    while True:
+        rows, _ = inbox(NEXT_EVENT, retry_before)
+        if not rows:
+            return
+        event_id, body = rows[0]
+        _, claimed = inbox(CLAIM_EVENT, time.time(), event_id, retry_before)
+        if not claimed:
+            continue  # another process was faster
+        try:
+            handle_event(json.loads(body, parse_float=Decimal))
+            sys.stdout.flush()  # show at once what the handler printed
+            inbox("UPDATE events SET done = 1 WHERE id = ?", event_id)
+            log.info("Handled %s", event_id)
+        except BaseException:  # sys.exit() in a handler must not end this thread
+            # After the third attempt, it stays in the inbox: see README.md.
+            log.exception("Could not handle %s", event_id)
+
+
+def handle_forever() -> None:
+    while True:
+        try:
+            handle_pending()
+        except Exception:
+            log.exception("The inbox failed")
+        wake_up.wait(timeout=60)  # look for retries each minute
+        wake_up.clear()
+
+
+def webhook_secrets() -> list[str]:
+    """Return the secrets in CYNCO_WEBHOOK_SECRET: one, or two as in new,old."""
+    secrets = os.environ.get("CYNCO_WEBHOOK_SECRET", "").replace(",", " ").split()
+    if not secrets:
+        raise CyncoError(
+            "CYNCO_WEBHOOK_SECRET is not set. Settings > Webhooks shows it once, "
+            "when you create the endpoint"
+        )
+    return secrets
+
+
+def create_app() -> Flask:
+    """Return the Flask application, with a thread that handles what is in the inbox."""
+    webhook_secrets()  # without one, stop here
+    open_inbox()
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    threading.Thread(target=handle_forever, daemon=True).start()
+    app = Flask(__name__)
+    app.config["MAX_CONTENT_LENGTH"] = 1_000_000  # bytes
+    app.register_blueprint(webhooks)
+    return app
 
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Receive webhooks from Cynco.")
-    parser.add_argument("--host", default="127.0.0.1")
-    parser.add_argument("--port", type=int, default=os.environ.get("PORT") or "3456")
-    parser.add_argument("--database", default="webhook_events.db", help="file that stores events")
+    parser.add_argument("--host", default="127.0.0.1", help="(default: localhost only)")
+    parser.add_argument("--port", default=3456, type=int, help="(default: 3456)")
     args = parser.parse_args(argv)
-    webhook_secrets()
-    app.config["DATABASE"] = args.database
-    try:
-        query("SELECT 1")  # fails now if the file cannot be opened
-        listener = socket.create_server((args.host, args.port))  # fails if it is in use
-    except (OSError, OverflowError, sqlite3.Error) as error:
-        raise ConfigError(f"--database {args.database}, --port {args.port}: {error}") from error
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    server = make_server(args.host, args.port, app, threaded=True, fd=listener.fileno())
-    log.info(f"Listening on http://{args.host}:{server.port}/webhooks/cynco until Ctrl-C.")
-    worker.submit(handle_pending)  # what an earlier run left
-    server.serve_forever()  # until Ctrl-C
-    log.info("Stopped.")
-    os._exit(1)  # at once, even if a handler hangs: its event is in the inbox
+    create_app().run(args.host, args.port)
+    return 0
 
 
 if __name__ == "__main__":

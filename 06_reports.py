@@ -1,32 +1,34 @@
 """Read reports: the trial balance, checked, and three others as JSON.
 
 In this example you will see:
-    1. a request for both published forms of the API, and how to read either
-    2. double entry: debits equal credits, and the accounts add up to the totals
+    1. one request that suits both shapes of the API (see 01)
+    2. how to read a trial balance in either shape, and refuse any other
+    3. double entry: debits equal credits, and the accounts add up to the totals
 
 Usage:
-    python 06_reports.py --as-of 2026-03-31
-    python 06_reports.py --report profit-loss --from 2026-03-01 --to 2026-03-31
+    python 06_reports.py --month 2026-03
+    python 06_reports.py --month 2026-03 --report profit-loss
+    python tests/sandbox.py 06_reports.py --month 2026-03      (needs no account)
 """
 
 import argparse
+import calendar
 import json
 import sys
-from calendar import monthrange
 from datetime import date
 from decimal import Decimal
+from typing import NamedTuple
 
 import requests
 
 from _common import (
     BASE_URL,
     TIMEOUT,
-    CyncoAPIError,
+    CyncoError,
     auth_headers,
-    format_money,
+    from_major,
+    from_minor,
     handle_response,
-    print_table,
-    read_amount,
     run,
     with_retry,
 )
@@ -34,85 +36,158 @@ from _common import (
 REPORTS = ["trial-balance", "profit-loss", "balance-sheet", "aged-receivables"]
 
 
-def get_report(report: str, first: date | None, last: date) -> dict:
-    """Return a report as of `last`, or from `first` to `last`. Raises CyncoAPIError."""
-    url = f"{BASE_URL}/reports/{report}"
-    params: dict = {"from": first, "to": last} if first else {"asOf": last}
-    params["period"] = str(last)[:7]  # for OpenAPI, which reads the month
-    response = requests.get(url, headers=auth_headers(), params=params, timeout=TIMEOUT)
-    return handle_response(response)["data"]
+class Account(NamedTuple):
+    code: str
+    name: str
+    debit: Decimal  # in major units
+    credit: Decimal
 
 
-def read_trial_balance(report: dict) -> tuple[str, list[tuple], tuple]:
-    """Return the currency, (code, name, debit, credit) of each account, and total (debit, credit).
+class TrialBalance(NamedTuple):
+    as_of: str  # YYYY-MM-DD
+    balance_type: str  # preliminary, adjusted, final; "" where the API does not say
+    currency: str
+    accounts: list[Account]
+    total: Account
+    is_balanced: bool  # what the API says; True where it says nothing
 
-    In major units. Raises CyncoAPIError for an unknown form, since its units are unknown, too.
+
+def get_report(report: str, first: date, last: date) -> dict:
+    """Return a report for the month from `first` to `last`. Raises CyncoAPIError."""
+    response = requests.get(
+        f"{BASE_URL}/reports/{report}",
+        headers=auth_headers(),
+        params={
+            # Each shape ignores the parameters of the other. The guide's shape reads
+            # asOf, or from and to for profit and loss; OpenAPI's reads the period.
+            "asOf": str(last),
+            "from": str(first),
+            "to": str(last),
+            "period": f"{first:%Y-%m}",
+        },
+        timeout=TIMEOUT,
+    )
+    envelope = handle_response(response)
+    return envelope["data"]
+
+
+def read_trial_balance(report: dict) -> TrialBalance:
+    """Return a trial balance in either shape.
+
+    Raises CyncoError for any other, as it could be in minor or in major units.
     """
-    if "totals" in report:  # the guide's form
-        currency, unit = report["currency"], "minor"
-        rows = [(a["code"], a["name"], a["debit"], a["credit"]) for a in report["accounts"]]
-        totals = [report["totals"]["debit"], report["totals"]["credit"]]
-    elif "lineItems" in report:  # OpenAPI's form, which is in ringgit
-        currency, unit = "MYR", "major"
-        columns = ["accountCode", "accountName", "debitBalance", "creditBalance"]
-        rows = [tuple(item[column] for column in columns) for item in report["lineItems"]]
-        totals = [report["totalDebit"], report["totalCredit"]]
-    else:
-        raise CyncoAPIError(200, "UNREADABLE", f"unknown trial balance with {', '.join(report)}")
-
-    def amount(value: object) -> Decimal:  # read_amount wants a record: make one
-        return read_amount({unit: value}, "minor", "major", currency) or Decimal(0)
-
-    accounts = [(code, name, amount(debit), amount(credit)) for code, name, debit, credit in rows]
-    return currency, accounts, (amount(totals[0]), amount(totals[1]))
+    if "totals" in report:
+        return read_guide_shape(report)
+    if "lineItems" in report:
+        return read_openapi_shape(report)
+    raise CyncoError(f"unknown trial balance, with the fields {', '.join(report)}")
 
 
-def find_differences(accounts: list[tuple], totals: tuple) -> list[str]:
-    """Return what does not add up. No tolerance: in double entry, the sides match exactly."""
-    checks = {
-        "total debit and total credit": totals[0] - totals[1],
-        "the debits and their total": sum(debit for _, _, debit, _ in accounts) - totals[0],
-        "the credits and their total": sum(credit for _, _, _, credit in accounts) - totals[1],
-    }
-    return [f"{names} differ by {abs(by):,}" for names, by in checks.items() if by]
+def read_guide_shape(report: dict) -> TrialBalance:
+    """In this shape, amounts are in minor units: 162000 sen are 1620.00 ringgit."""
+    currency = report["currency"]
+    accounts = []
+    for item in report["accounts"]:
+        debit = from_minor(item["debit"], currency)
+        credit = from_minor(item["credit"], currency)
+        accounts.append(Account(item["code"], item["name"], debit, credit))
+    debit = from_minor(report["totals"]["debit"], currency)
+    credit = from_minor(report["totals"]["credit"], currency)
+    total = Account("", "Total", debit, credit)
+    return TrialBalance(report["asOf"], "", currency, accounts, total, True)
 
 
-def show_trial_balance(report: dict) -> int:
-    """Print a trial balance; return 0 if it balances, else 1."""
-    currency, accounts, totals = read_trial_balance(report)
-    rows = []
-    for code, name, *sides in [*accounts, ("", "Total", *totals)]:
-        rows.append([code, name, *(format_money(side or None, currency) for side in sides)])
-    print(f"Trial balance as of {report.get('asOf') or report['asOfDate']}\n")
-    print_table(["Code", "Account", "Debit", "Credit"], rows, right=["Debit", "Credit"])
-    differences = find_differences(accounts, totals)
-    for difference in differences:
-        print(f"Out of balance: {difference}.", file=sys.stderr)
-    if not differences:
-        print("\nIn balance: debits equal credits, and the accounts add up to the totals.")
-    return 1 if differences else 0
+def read_openapi_shape(report: dict) -> TrialBalance:
+    """In this shape, amounts are in major units: 1620.00."""
+    currency = "MYR"  # this shape names none: reports are in ringgit
+    accounts = []
+    for item in report["lineItems"]:
+        debit = from_major(item["debitBalance"], currency)
+        credit = from_major(item["creditBalance"], currency)
+        name = item["accountName"]
+        accounts.append(Account(item["accountCode"], name, debit, credit))
+    debit = from_major(report["totalDebit"], currency)
+    credit = from_major(report["totalCredit"], currency)
+    total = Account("", "Total", debit, credit)
+    return TrialBalance(
+        report["asOfDate"],
+        report["balanceType"],
+        currency,
+        accounts,
+        total,
+        report["isBalanced"],
+    )
+
+
+def find_differences(balance: TrialBalance) -> list[str]:
+    """Return what does not add up. No tolerance: the two sides must be equal."""
+    debits = Decimal(0)
+    credits = Decimal(0)
+    for account in balance.accounts:
+        debits += account.debit
+        credits += account.credit
+    total = balance.total
+    differences = []
+    if total.debit != total.credit:
+        by = abs(total.debit - total.credit)
+        differences.append(f"total debit and total credit differ by {by:,}")
+    if debits != total.debit:
+        by = abs(debits - total.debit)
+        differences.append(f"the debits and their total differ by {by:,}")
+    if credits != total.credit:
+        by = abs(credits - total.credit)
+        differences.append(f"the credits and their total differ by {by:,}")
+    if not balance.is_balanced:
+        differences.append("the API says that the report is not balanced")
+    return differences
+
+
+def print_trial_balance(balance: TrialBalance) -> None:
+    heading = f"Trial balance as of {balance.as_of}, in {balance.currency}"
+    if balance.balance_type:
+        heading += f", {balance.balance_type}"
+    print(f"{heading}\n")
+    print(f"{'Code':<6} {'Account':<28} {'Debit':>14} {'Credit':>14}")
+    for account in [*balance.accounts, balance.total]:
+        print(
+            f"{account.code:<6} {account.name:<28.28} "
+            f"{account.debit:>14,} {account.credit:>14,}"
+        )
+
+
+def month(text: str) -> date:
+    """Return the first day of a month given as YYYY-MM; ValueError for any other."""
+    return date.fromisoformat(f"{text}-01")
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description="Print a report; check the trial balance.")
+    parser = argparse.ArgumentParser(description="Print a report of a month.")
     parser.add_argument("--report", default="trial-balance", choices=REPORTS)
-    for option in ("--as-of", "--from", "--to"):
-        parser.add_argument(option, type=date.fromisoformat, metavar="YYYY-MM-DD")
-    args = vars(parser.parse_args(argv))  # a dict, as args.from would be a syntax error
-    first, last = args["from"], args["as_of"] or args["to"] or date.today()
-    month = (last.replace(day=1), last.replace(day=monthrange(last.year, last.month)[1]))
-    if args["report"] == "profit-loss":
-        first = first or month[0]
-        if args["as_of"] or first > last:
-            parser.error("profit-loss takes --from and --to, the earlier date first")
-    elif first or args["to"]:
-        parser.error(f"{args['report']} takes --as-of")
-    report = with_retry(lambda: get_report(args["report"], first, last))
-    if not report.keys() & {"asOf", "from"} and (first or month[0], last) != month:
-        print(f"Notice: these figures cover the whole of {last:%Y-%m}.", file=sys.stderr)
-    if args["report"] == "trial-balance":
-        return show_trial_balance(report)
-    print(json.dumps(report, indent=2, ensure_ascii=False, default=float))  # exact to 15 digits
+    parser.add_argument(
+        "--month",
+        type=month,
+        default=date.today().replace(day=1),
+        metavar="YYYY-MM",
+        help="(default: this month)",
+    )
+    args = parser.parse_args(argv)
+    first = args.month
+    _, days = calendar.monthrange(first.year, first.month)
+    last = first.replace(day=days)
+
+    report = with_retry(get_report, args.report, first, last)
+    if args.report != "trial-balance":
+        # JSON has no Decimal. A float shows the same number, up to 15 digits.
+        print(json.dumps(report, indent=2, ensure_ascii=False, default=float))
+        return 0
+    balance = read_trial_balance(report)
+    print_trial_balance(balance)
+    differences = find_differences(balance)
+    if differences:
+        for difference in differences:
+            print(f"Out of balance: {difference}.", file=sys.stderr)
+        return 1
+    print("\nIn balance: debits equal credits, and the accounts add up to the totals.")
     return 0
 
 

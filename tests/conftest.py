@@ -1,4 +1,4 @@
-"""Fixtures: an environment of our own, one seam for HTTP, and the shipped scripts as processes."""
+"""What the tests share: a network that replies as told, and scripts as processes."""
 
 import importlib
 import io
@@ -14,134 +14,166 @@ from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 import requests
-import sandbox
 import sandbox_api
+from sandbox_server import SandboxServer
 
 ROOT = Path(__file__).resolve().parent.parent
 KEY = "cak_test_0123456789"
 
-# Before a shipped file is imported: the reader may have pasted the sandbox's address here.
+# Before a script is imported: the developer may work with the sandbox's address.
 os.environ.pop("CYNCO_BASE_URL", None)
 
 
 @pytest.fixture(autouse=True)
-def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Keep the reader's own key, proxy, .netrc and terminal width out of the tests."""
+def environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep the developer's own key, proxy and .netrc out of the tests."""
     for name in list(os.environ):
-        if name.upper().startswith("CYNCO_") or name.upper().endswith("_PROXY") or name == "PORT":
+        if name.startswith("CYNCO_") or name.upper().endswith("_PROXY"):
             monkeypatch.delenv(name)
-    monkeypatch.setenv("NETRC", str(tmp_path / "no-netrc"))
-    monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.setenv("NETRC", os.devnull)
     monkeypatch.setenv("CYNCO_API_KEY", KEY)
+    monkeypatch.setenv("COLUMNS", "100")  # of argparse's messages
 
 
 def load(name: str) -> Any:
-    """Import a shipped file; 01_list_invoices is no name for an import statement."""
+    """Import a script: 01_list_invoices is no name for an import statement."""
     return importlib.import_module(name)
 
 
-class Request:
-    """What a script sent, in the terms of a test."""
+# Responses
 
-    def __init__(self, prepared: requests.PreparedRequest, options: dict[str, Any]) -> None:
-        self.method, self.headers, self.options = prepared.method, prepared.headers, options
-        self.url = str(prepared.url).partition("?")[0]
-        self.query = dict(parse_qsl(urlsplit(str(prepared.url)).query, keep_blank_values=True))
-        body = prepared.body or b""
-        self.body = body if isinstance(body, bytes) else body.encode()
+
+def reply(body: Any, status: int = 200, headers: Any = ()) -> requests.Response:
+    """Return a real response; `body` is bytes, or an object to send as JSON."""
+    if not isinstance(body, bytes):
+        body = json.dumps(body).encode()
+    response = requests.Response()
+    response.status_code = status
+    response.raw = io.BytesIO(body)
+    response.headers.update(headers)
+    return response
+
+
+def success(data: Any, pagination: Any = None, status: int = 200) -> requests.Response:
+    """Return a response with the envelope of a success."""
+    envelope = {"success": True, "data": data, "meta": {"requestId": "req_1"}}
+    if pagination is not None:
+        envelope["pagination"] = pagination
+    return reply(envelope, status)
+
+
+def failure(
+    status: int,
+    code: str = "CODE",
+    message: str = "Message",
+    details: Any = (),
+    headers: Any = (),
+) -> requests.Response:
+    """Return a response with the envelope of a failure."""
+    error = {"code": code, "message": message, "details": details}
+    envelope = {"success": False, "error": error, "meta": {"requestId": "req_9"}}
+    return reply(envelope, status, headers)
+
+
+# The network
+
+
+class SentRequest:
+    """What a script sent."""
+
+    def __init__(self, prepared: Any, options: dict[str, Any]) -> None:
+        self.method = prepared.method
+        self.url = prepared.url.partition("?")[0]
+        self.query = dict(parse_qsl(urlsplit(prepared.url).query))
+        self.headers = prepared.headers
+        self.body = prepared.body
+        self.timeout = options["timeout"]
+        self.follows_redirects = options["allow_redirects"]
 
     def json(self) -> Any:
         return json.loads(self.body)
 
 
-def reply(body: Any = None, status: int = 200, headers: Any = None) -> requests.Response:
-    """A real Response: `body` is bytes as they are, text, or an object to send as JSON."""
-    response = requests.Response()
-    response.status_code, response.reason = status, "Reason"
-    response.headers.update(headers or {})
-    if isinstance(body, str):
-        body = body.encode()
-    response.raw = io.BytesIO(body if isinstance(body, bytes) else json.dumps(body).encode())
-    response.url = "https://app.cynco.io/api/v1/"
-    return response
-
-
-def envelope(data: Any, **more: Any) -> dict[str, Any]:
-    return {"success": True, "data": data, **more, "meta": {"requestId": "req_1"}}
-
-
-def failure(
-    status: int, code: str = "CODE", message: str = "Message", headers: Any = None, **more: Any
-) -> requests.Response:
-    error, meta = {"code": code, "message": message, **more}, {"requestId": "req_9"}
-    return reply({"success": False, "error": error, "meta": meta}, status, headers)
-
-
 class API:
-    """Stands in for the network: give it bodies, responses, exceptions, or a function."""
+    """Stands in for the network: it notes each request, and sends the next reply."""
 
     def __init__(self) -> None:
-        self.requests: list[Request] = []
+        self.requests: list[SentRequest] = []
+        self.replies: list[requests.Response | BaseException] = []
         self.sleeps: list[float] = []
-        self.replies: Iterator[Any] = iter(())
 
-    def replies_with(self, *replies: Any) -> None:
-        self.replies = iter(replies)
-
-    def replies_by(self, function: Callable[[Request], Any]) -> None:
-        self.replies = iter(lambda: function, None)
-
-    def send(self, prepared: requests.PreparedRequest, options: dict[str, Any]) -> Any:
-        request = Request(prepared, options)
+    def send(self, _: Any, prepared: Any, **options: Any) -> requests.Response:
+        request = SentRequest(prepared, options)
         self.requests.append(request)
-        body = next(self.replies, None)
-        if body is None:
-            raise AssertionError(f"unexpected request: {request.method} {request.url}")
-        if callable(body) and not isinstance(body, type):
-            body = body(request)
-        if isinstance(body, (BaseException, type)):
-            raise body
-        response = body if isinstance(body, requests.Response) else reply(body)
-        response.request = prepared
-        return response
+        assert self.replies, f"unexpected: {request.method} {prepared.url}"
+        next_reply = self.replies.pop(0)
+        if isinstance(next_reply, BaseException):
+            raise next_reply
+        return next_reply
 
 
 @pytest.fixture
 def api(monkeypatch: pytest.MonkeyPatch) -> API:
-    """The one seam: every call of requests passes Session.send. Sleeps are noted, not slept."""
+    """The one seam: each request passes Session.send. Sleeps are noted, not slept."""
     api = API()
-    monkeypatch.setattr(requests.Session, "send", lambda _, prepared, **kw: api.send(prepared, kw))
+
+    def send(session: Any, prepared: Any, **options: Any) -> requests.Response:
+        return api.send(session, prepared, **options)
+
+    monkeypatch.setattr(requests.Session, "send", send)
     monkeypatch.setattr(time, "sleep", api.sleeps.append)
     return api
 
 
+# Scripts as processes, and the sandbox
+
+
 def run(
-    *command: str, server: Any = None, cwd: Path = ROOT, timeout: float = 30, **environ: str
+    *command: str,
+    server: SandboxServer | None = None,
+    cwd: Path = ROOT,
+    timeout: float = 15,
+    **environ: str,
 ) -> subprocess.CompletedProcess[str]:
-    """Run python with `command`, against `server` if given; a value of "" unsets a variable."""
-    own = {"PYTHONIOENCODING": "utf-8"}  # on Windows, a pipe is cp1252 otherwise
+    """Run python with `command`, against `server` if given; "" unsets a variable."""
+    env = dict(os.environ)
+    env["PYTHONIOENCODING"] = "utf-8"  # on Windows, a pipe has cp1252 otherwise
     if server:
-        own |= {"CYNCO_BASE_URL": server.url, "CYNCO_API_KEY": sandbox_api.API_KEY}
-    env = {name: value for name, value in {**os.environ, **own, **environ}.items() if value}
-    text: Any = {"capture_output": True, "encoding": "utf-8", "check": False}
-    return subprocess.run([sys.executable, *command], cwd=cwd, env=env, timeout=timeout, **text)
+        env["CYNCO_BASE_URL"] = server.url
+        env["CYNCO_API_KEY"] = sandbox_api.API_KEY
+    for name, value in environ.items():
+        env[name] = value
+        if not value:
+            del env[name]
+    return subprocess.run(
+        [sys.executable, *command],
+        cwd=cwd,
+        env=env,
+        timeout=timeout,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
+    )
 
 
-@pytest.fixture(params=["guide", "openapi", "sdk"])
+@pytest.fixture(params=sandbox_api.SHAPES)
 def shape(request: pytest.FixtureRequest) -> str:
-    """Every published shape of the API, one after the other."""
+    """Each published shape of the API, one after the other."""
     return str(request.param)
 
 
 @pytest.fixture
-def serve() -> Iterator[Callable[..., sandbox.SandboxServer]]:
-    """Start sandboxes in this process: serve(invoices=..., shape=..., faults=[...], delay=...)."""
-    servers: list[sandbox.SandboxServer] = []
+def serve() -> Iterator[Callable[..., SandboxServer]]:
+    """Start sandboxes in this process: serve(shape=..., invoices=..., faults=[...])."""
+    servers = []
 
-    def start(faults: list[str] | None = None, delay: float = 0, **options: Any) -> Any:
+    def start(faults: Any = (), delay: float = 0, **options: Any) -> SandboxServer:
         app = sandbox_api.create_app(**options)
-        servers.append(sandbox.SandboxServer(app, faults=faults or [], delay=delay).__enter__())
-        return servers[-1]
+        server = SandboxServer(app, faults=faults, delay=delay)
+        server.__enter__()
+        servers.append(server)
+        return server
 
     yield start
     for server in servers:

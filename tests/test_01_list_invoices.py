@@ -1,110 +1,269 @@
-"""01_list_invoices.py: what it asks for, what it prints, and what it says when it fails."""
+"""01_list_invoices.py: what it asks for, what it prints, and how it fails."""
 
+import functools
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
-import sandbox
-from conftest import API, KEY, ROOT, envelope, failure, load, run
+import requests
+from conftest import API, KEY, ROOT, failure, load, run, success
+from sandbox_server import SandboxServer
 
 import _common
 
 SCRIPT = "01_list_invoices.py"
 script = load("01_list_invoices")
-Serve = Callable[..., sandbox.SandboxServer]
+
+Serve = Callable[..., SandboxServer]
 Capture = pytest.CaptureFixture[str]
-PAGE = envelope([], pagination={"total": 0, "limit": 10, "offset": 0, "hasMore": False})
+
+INVOICE = {
+    "invoiceNumber": "INV-00273",
+    "customerName": "Acme Corp",
+    "status": "paid",
+    "currency": "MYR",
+    "dueDate": "2026-03-31",
+    "total": 162000,
+}
 
 
-# --- list_invoices
+def empty_page() -> requests.Response:
+    return success([], {"total": 0, "limit": 10, "offset": 0, "hasMore": False})
+
+
+# list_invoices
+
+
 def test_the_request(api: API) -> None:
-    api.replies_with(PAGE)
+    api.replies = [empty_page()]
+
     assert script.main([]) == 0
-    (request,) = api.requests
-    assert (request.method, request.url) == ("GET", "https://app.cynco.io/api/v1/invoices")
-    assert request.query == {"status": "overdue", "sort": "total", "order": "desc", "limit": "10"}
+
+    request = api.requests[0]
+    assert request.method == "GET"
+    assert request.url == "https://app.cynco.io/api/v1/invoices"
+    assert request.query == {
+        "status": "overdue",
+        "sort": "total",
+        "order": "desc",
+        "limit": "10",
+    }
     assert request.headers["Authorization"] == f"Bearer {KEY}"
-    assert request.options["timeout"] == 30
+    assert request.timeout == 30
 
 
 @pytest.mark.parametrize("limit", ["1", "100"])
 def test_options_reach_the_query(api: API, limit: str) -> None:
-    api.replies_with(PAGE)
-    script.main(["--status", "paid", "--sort", "due_date", "--order", "asc", "--limit", limit])
-    query = {"status": "paid", "sort": "due_date", "order": "asc", "limit": limit}
-    assert api.requests[0].query == query
+    api.replies = [empty_page()]
+    options = ["--status", "paid", "--sort", "due_date", "--order", "asc"]
+
+    script.main([*options, "--limit", limit])
+
+    assert api.requests[0].query == {
+        "status": "paid",
+        "sort": "due_date",
+        "order": "asc",
+        "limit": limit,
+    }
 
 
 def test_status_all_sends_no_status(api: API) -> None:
-    api.replies_with(PAGE)
+    api.replies = [empty_page()]
+
     script.main(["--status", "all"])
-    assert api.requests[0].query == {"sort": "total", "order": "desc", "limit": "10"}
+
+    assert "status" not in api.requests[0].query
 
 
 def test_a_transient_failure_is_retried(api: API) -> None:
-    api.replies_with(failure(503), PAGE)
-    assert (script.main([]), len(api.requests)) == (0, 2)
+    api.replies = [failure(503), empty_page()]
 
-
-# --- table_row and main
-def test_null_fields_are_shown_as_dashes(api: API, capsys: Capture) -> None:
-    null = dict.fromkeys(["customerName", "dueDate", "totalAmount"])
-    invoice = {"invoiceNumber": "INV-1", "status": "draft", "currency": "MYR", **null}
-    api.replies_with(envelope([invoice], pagination={"total": 1}))
     assert script.main([]) == 0
-    assert "\nINV-1   -         draft   -        -\n" in capsys.readouterr().out
+    assert len(api.requests) == 2
+    assert len(api.sleeps) == 1
 
 
-def test_every_shape_prints_the_same_table(serve: Serve, shape: str) -> None:
-    server = serve(shape=shape, invoices=11)
-    done = run(SCRIPT, "--status", "paid", "--limit", "2", server=server)
-    assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.splitlines() == [
-        "Number     Customer                   Status  Due                Total",
-        "---------  -------------------------  ------  ----------  ------------",
-        "INV-00006  Sakura Precision KK        paid    2026-03-24   JPY 167,425",
-        "INV-00010  Teh Tarik Trading Sdn Bhd  paid    2026-03-20  MYR 7,750.25",
-        "",
-        "2 of 6 invoices. 03_pagination.py reads all of them.",
-    ]
+# print_invoice
+
+ROW = """\
+INV-00273  Acme Corp                      paid           2026-03-31     MYR 1,620.00
+"""
+NULLS = """\
+INV-00273  -                              paid           -                         -
+"""
+LONG_NAME = """\
+INV-00273  Perniagaan Bersatu dan Rakan-R paid           2026-03-31     MYR 1,620.00
+"""
+LONG_STATUS = """\
+INV-00273  Acme Corp                      partially_paid 2026-03-31     MYR 1,620.00
+"""
 
 
-@pytest.mark.parametrize("option", ["--limit=0", "--limit=101", "--order=up"])
-def test_an_impossible_option_is_a_usage_error(api: API, capsys: Capture, option: str) -> None:
+def test_an_invoice_in_the_guides_shape(capsys: Capture) -> None:
+    script.print_invoice(INVOICE)
+
+    assert capsys.readouterr().out == ROW
+
+
+@pytest.mark.parametrize("total", [1620.0, "1620.00"], ids=["number", "text"])
+def test_an_invoice_in_openapis_shape(capsys: Capture, total: Any) -> None:
+    invoice: dict[str, Any] = {**INVOICE, "totalAmount": total}
+    del invoice["total"]
+
+    script.print_invoice(invoice)
+
+    assert capsys.readouterr().out == ROW
+
+
+def test_null_fields_are_shown_as_dashes(capsys: Capture) -> None:
+    script.print_invoice(
+        {
+            "invoiceNumber": "INV-00273",
+            "customerName": None,
+            "status": "paid",
+            "currency": "MYR",
+            "dueDate": None,
+            "totalAmount": None,
+        }
+    )
+
+    assert capsys.readouterr().out == NULLS
+
+
+def test_a_long_name_is_cut(capsys: Capture) -> None:
+    name = "Perniagaan Bersatu dan Rakan-Rakan Sdn Bhd"
+
+    script.print_invoice({**INVOICE, "customerName": name})
+
+    assert capsys.readouterr().out == LONG_NAME
+
+
+def test_the_longest_status_fits(capsys: Capture) -> None:
+    script.print_invoice({**INVOICE, "status": "partially_paid"})
+
+    assert capsys.readouterr().out == LONG_STATUS
+
+
+def test_a_chinese_name_is_kept(capsys: Capture) -> None:
+    name = "Perniagaan Yong Fatt (\u6c38\u767c)"
+
+    script.print_invoice({**INVOICE, "customerName": name})
+
+    assert f"INV-00273  {name} " in capsys.readouterr().out
+
+
+# main
+
+OUTPUT = """\
+Number     Customer                       Status         Due                   Total
+INV-00273  Acme Corp                      paid           2026-03-31     MYR 1,620.00
+INV-00273  Acme Corp                      paid           2026-03-31     MYR 1,620.00
+
+2 of 23 invoices. 03_pagination.py reads all of them.
+"""
+
+
+def test_the_output(api: API, capsys: Capture) -> None:
+    api.replies = [success([INVOICE, INVOICE], {"total": 23})]
+
+    assert script.main([]) == 0
+
+    assert capsys.readouterr().out == OUTPUT
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ("--limit=0", "error: --limit must be 1 to 100"),
+        ("--limit=101", "error: --limit must be 1 to 100"),
+        ("--limit=ten", "error: argument --limit: invalid int value"),
+        ("--order=up", "error: argument --order: invalid choice"),
+    ],
+)
+def test_an_impossible_option_is_a_usage_error(
+    api: API, capsys: Capture, option: str, message: str
+) -> None:
     with pytest.raises(SystemExit) as stop:
         script.main([option])
-    assert (stop.value.code, api.requests) == (2, [])
-    assert f"error: {option[:7]}" in capsys.readouterr().err.replace("argument ", "")
+
+    assert stop.value.code == 2
+    assert message in capsys.readouterr().err
+    assert api.requests == []
 
 
-def test_help_names_the_statuses(capsys: Capture) -> None:
-    with pytest.raises(SystemExit):
+def test_help_names_statuses_and_sorts(capsys: Capture) -> None:
+    with pytest.raises(SystemExit) as stop:
         script.main(["--help"])
+
     text = " ".join(capsys.readouterr().out.split())
-    statuses = "draft, sent, finalized, paid, overdue, partially_paid, deposit_paid, deposit_due"
-    assert f"all, {statuses} (default: overdue)" in text
+    assert stop.value.code == 0
+    assert "all, draft, paid, overdue; in the guide's shape: sent; " in text
+    assert "finalized, partially_paid, deposit_paid, deposit_due" in text
+    assert "(default: overdue)" in text
+    assert "total (default); in the guide's shape: createdAt, dueDate; " in text
+    assert "created_at, due_date" in text
 
 
 def test_an_unknown_status_is_one_line_that_names_the_field(api: API) -> None:
     details = [{"field": "status", "message": "is unknown"}]
-    api.replies_with(failure(422, "VALIDATION_ERROR", "Invalid", details=details))
+    api.replies = [failure(422, "VALIDATION_ERROR", "Invalid", details)]
+
     with pytest.raises(SystemExit) as stop:
-        _common.run(lambda: script.main(["--status", "lost"]))
-    assert stop.value.code == "Error: 422 VALIDATION_ERROR: Invalid; status: is unknown [req_9]"
+        _common.run(functools.partial(script.main, ["--status", "lost"]))
+
+    line = "Error: 422 VALIDATION_ERROR: Invalid; status: is unknown [req_9]"
+    assert stop.value.code == line
+
+
+# As a process
+
+
+def test_every_shape_ends_with_the_count(serve: Serve, shape: str) -> None:
+    server = serve(shape=shape, invoices=7)
+
+    done = run(SCRIPT, "--status", "all", "--limit", "3", server=server)
+
+    lines = done.stdout.splitlines()
+    assert done.returncode == 0
+    assert done.stderr == ""
+    assert lines[0].startswith("Number     Customer    ")
+    assert lines[0].endswith("       Total")
+    assert lines[-1] == "3 of 7 invoices. 03_pagination.py reads all of them."
+    assert len(lines) == 6
+
+
+@pytest.mark.parametrize("other_shape", ["openapi", "sdk"])
+def test_every_shape_prints_the_same(serve: Serve, other_shape: str) -> None:
+    guide = run(SCRIPT, server=serve(shape="guide"))
+    other = run(SCRIPT, server=serve(shape=other_shape))
+
+    assert guide.returncode == 0
+    assert other.returncode == 0
+    assert "INV-" in guide.stdout
+    assert other.stdout == guide.stdout
 
 
 def test_without_a_key_it_ends_in_one_line() -> None:
     done = run(SCRIPT, CYNCO_API_KEY="")
-    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
+
+    assert done.returncode == 1
+    assert done.stdout == ""
     assert done.stderr.startswith("Error: CYNCO_API_KEY is not set")
+    assert done.stderr.count("\n") == 1
 
 
-def test_a_misspelt_key_in_a_copy_is_shown_with_its_line(serve: Serve, tmp_path: Path) -> None:
+def test_a_misspelt_key_in_a_copy_is_shown_with_its_line(
+    serve: Serve, tmp_path: Path
+) -> None:
+    source = (ROOT / SCRIPT).read_text("utf-8")
+    misspelt = source.replace('["customerName"]', '["customer_id"]')
+    (tmp_path / SCRIPT).write_text(misspelt, encoding="utf-8")
     shutil.copy(ROOT / "_common.py", tmp_path)
-    source = (ROOT / SCRIPT).read_text("utf-8").replace('["customerName"]', '["customer_id"]')
-    (tmp_path / SCRIPT).write_text(source, encoding="utf-8")
+
     done = run(SCRIPT, server=serve(), cwd=tmp_path)
-    assert (done.returncode, done.stdout) == (1, "")
+
+    assert done.returncode == 1
+    assert 'customer = invoice["customer_id"] or "-"' in done.stderr
     assert done.stderr.endswith("KeyError: 'customer_id'\n")
-    assert 'invoice["customer_id"] or "-"' in done.stderr

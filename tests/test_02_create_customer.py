@@ -1,5 +1,6 @@
-"""02_create_customer.py: what is sent and shown, and that there is one customer in the end."""
+"""02_create_customer.py: what is sent and shown, and that there is one customer."""
 
+import functools
 import socket
 import subprocess
 import sys
@@ -10,121 +11,253 @@ from typing import Any
 import flask
 import pytest
 import requests
-import sandbox
 import sandbox_api
-from conftest import API, KEY, ROOT, envelope, failure, load, reply, run
+from conftest import API, KEY, ROOT, failure, load, run, success
+from sandbox_server import SandboxServer
 
 import _common
 
 SCRIPT = "02_create_customer.py"
 script = load("02_create_customer")
-Serve = Callable[..., sandbox.SandboxServer]
+
+Serve = Callable[..., SandboxServer]
 Capture = pytest.CaptureFixture[str]
 
-STORED = {**script.CUSTOMER, "id": "cus_0011", "createdAt": "2026-03-31T09:00:00Z"}
-SHOWN = """\
-Created  cus_0011 on 2026-03-31T09:00:00Z
-Name     Acme Corp, billing@acme.example
-Address  Level 12, Menara Acme, Jalan Ampang, Kuala Lumpur, Wilayah Persekutuan, 50450, Malaysia
-"""
+RETRY = "To retry, add to this command: --idempotency-key order-1042"
 
 
-def created(**changes: Any) -> requests.Response:
-    return reply(envelope({**STORED, **changes}), 201)
+def created() -> requests.Response:
+    customer = {
+        "id": "cus_0011",
+        "name": "Acme Corp",
+        "email": None,
+        "address": None,
+    }
+    return success(customer, status=201)
 
 
-# --- create_customer
+# create_customer
+
+
 def test_the_request(api: API) -> None:
-    api.replies_with(created())
-    assert script.main(["--name", "Kedai", "--email", "kb@melati.example"]) == 0
-    (request,) = api.requests
-    assert (request.method, request.url) == ("POST", "https://app.cynco.io/api/v1/customers")
-    assert request.json() == {**script.CUSTOMER, "name": "Kedai", "email": "kb@melati.example"}
+    api.replies = [created()]
+
+    script.main(["--idempotency-key", "order-1042"])
+
+    request = api.requests[0]
+    assert request.method == "POST"
+    assert request.url == "https://app.cynco.io/api/v1/customers"
+    assert request.query == {}
     assert request.headers["Authorization"] == f"Bearer {KEY}"
-    assert request.options["timeout"] == 30
+    assert request.headers["Content-Type"] == "application/json"
+    assert request.headers["Idempotency-Key"] == "order-1042"
+    assert request.timeout == 30
+    assert request.follows_redirects is False
+    assert request.json() == {
+        "name": "Acme Corp",
+        "email": "billing@acme.example",
+        "phone": "+60 3-2345 6789",
+        "address": "Level 12, Menara Acme, Jalan Ampang",
+        "city": "Kuala Lumpur",
+        "state": "Wilayah Persekutuan",
+        "zip": "50450",
+        "country": "Malaysia",
+        "preferredCurrency": "MYR",
+    }
 
 
-def test_every_run_has_a_key_of_its_own_unless_one_is_given(api: API) -> None:
-    api.replies_with(created(), created(), created())
-    for options in ([], ["--idempotency-key="], ["--idempotency-key=order-1042"]):
-        assert script.main(options) == 0
-    first, second, given = (str(request.headers["Idempotency-Key"]) for request in api.requests)
-    assert (uuid.UUID(first) == uuid.UUID(second), given) == (False, "order-1042")
+def test_name_and_email_can_be_chosen(api: API) -> None:
+    api.replies = [created()]
 
+    script.main(["--name", "Kedai Buku", "--email", "buku@melati.example"])
 
-def test_every_attempt_sends_the_same_key_and_body(api: API) -> None:
-    api.replies_with(requests.ConnectionError(), requests.Timeout(), failure(503), created())
-    assert script.main([]) == 0
-    sent = {(request.headers["Idempotency-Key"], request.body) for request in api.requests}
-    assert (len(api.requests), len(sent)) == (4, 1)
+    body = api.requests[0].json()
+    assert body["name"] == "Kedai Buku"
+    assert body["email"] == "buku@melati.example"
+    assert body["city"] == "Kuala Lumpur"
 
 
 def test_a_redirect_does_not_take_the_customer_to_another_host(serve: Serve) -> None:
-    other, moved = serve(), flask.Flask("moved")
-    moved.post("/api/v1/customers")(lambda: flask.redirect(f"{other.url}/customers", 307))
-    with sandbox.SandboxServer(moved) as server:
+    other = serve()
+    moved = flask.Flask("moved")
+
+    @moved.post("/api/v1/customers")
+    def redirect() -> Any:
+        return flask.redirect(f"{other.url}/customers", 307)
+
+    with SandboxServer(moved) as server:
         done = run(SCRIPT, server=server)
-    assert done.stderr.splitlines()[1].startswith("Error: 307 UNREADABLE: ")
-    assert (done.returncode, len(server.seen), other.seen) == (1, 1, [])
+
+    assert done.returncode == 1
+    assert "\nError: 307 UNREADABLE: " in done.stderr
+    assert len(server.seen) == 1
+    assert other.seen == []
 
 
-@pytest.mark.parametrize("shape", ["guide", "openapi"])
-def test_a_lost_response_creates_no_second_customer(serve: Serve, shape: str) -> None:
-    server = serve(faults=["lost"], shape=shape)
-    done = run(SCRIPT, server=server)
-    assert (done.returncode, done.stdout) == (0, SHOWN)
-    first, second = (request["headers"]["Idempotency-Key"] for request in server.seen)
-    key, _notice = done.stderr.splitlines()
-    assert key == f"Idempotency-Key: {first}; to retry safely: --idempotency-key {second}"
-    assert len(server.app.config["CUSTOMERS"]) == len(sandbox_api.CUSTOMERS) + 1
+# The idempotency key
 
 
-# --- main
-def test_a_killed_run_leaves_its_key_on_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_run_has_a_key_of_its_own(api: API) -> None:
+    api.replies = [created(), created()]
+
+    script.main([])
+    script.main([])
+
+    first, second = api.requests
+    first_key = uuid.UUID(first.headers["Idempotency-Key"])
+    second_key = uuid.UUID(second.headers["Idempotency-Key"])
+    assert first_key != second_key
+
+
+@pytest.mark.parametrize("length", [1, 255])
+def test_a_key_may_have_up_to_255_characters(api: API, length: int) -> None:
+    api.replies = [created()]
+
+    assert script.main(["--idempotency-key", "k" * length]) == 0
+
+    assert api.requests[0].headers["Idempotency-Key"] == "k" * length
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "",
+        "k" * 256,
+        "kunci-\u6c38",
+    ],
+    ids=["empty", "256 characters", "non-ASCII"],
+)
+def test_a_key_that_cannot_be_sent_is_a_usage_error(
+    api: API, capsys: Capture, key: str
+) -> None:
+    with pytest.raises(SystemExit) as stop:
+        script.main(["--idempotency-key", key])
+
+    message = "error: --idempotency-key must be 1 to 255 ASCII characters"
+    assert stop.value.code == 2
+    assert message in capsys.readouterr().err
+    assert api.requests == []
+
+
+def test_every_attempt_sends_the_same_key_and_body(api: API) -> None:
+    api.replies = [
+        requests.ConnectionError(),
+        requests.Timeout(),
+        failure(503),
+        created(),
+    ]
+
+    assert script.main([]) == 0
+
+    first, second, third, fourth = api.requests
+    key = first.headers["Idempotency-Key"]
+    assert second.headers["Idempotency-Key"] == key
+    assert third.headers["Idempotency-Key"] == key
+    assert fourth.headers["Idempotency-Key"] == key
+    assert second.body == first.body
+    assert third.body == first.body
+    assert fourth.body == first.body
+
+
+def test_a_lost_response_creates_one_customer(shape: str) -> None:
+    app = sandbox_api.create_app(shape=shape)
+    app.customers.clear()
+
+    with SandboxServer(app, faults=["lost"]) as server:
+        done = run(SCRIPT, server=server)
+
+    assert done.returncode == 0
+    assert "; retrying in " in done.stderr
+    assert len(server.seen) == 2
+    assert len(app.customers) == 1
+
+
+def test_a_killed_run_leaves_its_key_on_the_terminal(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        monkeypatch.setenv("CYNCO_BASE_URL", f"http://127.0.0.1:{silent.getsockname()[1]}")
-        command = [sys.executable, SCRIPT, "--idempotency-key", "order-1042"]
+        silent.settimeout(15)
+        port = silent.getsockname()[1]
+        monkeypatch.setenv("CYNCO_BASE_URL", f"http://127.0.0.1:{port}")
+        command = [
+            sys.executable,
+            SCRIPT,
+            "--idempotency-key",
+            "order-1042",
+        ]
         with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE) as process:
-            silent.settimeout(30)
-            with silent.accept()[0] as connection:
+            connection, _ = silent.accept()
+            with connection:
                 request = connection.recv(65536)
                 process.kill()
-            errors = process.communicate()[1]
+            _, errors = process.communicate()
+
     assert b"Idempotency-Key: order-1042\r\n" in request
-    assert errors.startswith(b"Idempotency-Key: order-1042; to retry safely: ")
+    assert errors.decode().strip() == RETRY
+
+
+# main
+
+
+def test_the_output(api: API, capsys: Capture) -> None:
+    api.replies = [created()]
+
+    assert script.main(["--idempotency-key", "order-1042"]) == 0
+
+    output = capsys.readouterr()
+    assert output.out == "Created cus_0011: Acme Corp\n"
+    assert output.err == f"{RETRY}\n"
+
+
+def test_the_customer_is_shown_as_it_was_stored(api: API, capsys: Capture) -> None:
+    api.replies = [success({"id": "cus_0012", "name": "ACME CORP"}, status=201)]
+
+    script.main(["--name", "acme corp"])
+
+    assert capsys.readouterr().out == "Created cus_0012: ACME CORP\n"
+
+
+def test_every_shape_prints_the_customer(serve: Serve, shape: str) -> None:
+    done = run(SCRIPT, server=serve(shape=shape))
+
+    assert done.returncode == 0
+    assert done.stdout.startswith("Created cus_")
+    assert done.stdout.endswith(": Acme Corp\n")
 
 
 def test_a_422_names_each_field(api: API, capsys: Capture) -> None:
-    details = [{"field": "name", "message": "is\nneeded"}, {"field": "email", "message": "is bad"}]
-    api.replies_with(failure(422, "VALIDATION_ERROR", "Validation\nfailed", details=details))
+    details = [
+        {"field": "name", "message": "is required"},
+        {"field": "email", "message": "is bad"},
+    ]
+    api.replies = [failure(422, "VALIDATION_ERROR", "Validation failed", details)]
+
     assert script.main(["--name", "", "--email", "x"]) == 1
-    lines = capsys.readouterr().err.splitlines()
-    assert lines[1:] == ["Error: Validation failed", "  name: is needed", "  email: is bad"]
+
+    output = capsys.readouterr()
+    lines = output.err.splitlines()
+    assert lines[1] == "Error: Validation failed"
+    assert lines[2] == "  name: is required"
+    assert lines[3] == "  email: is bad"
+    assert lines[4] == "  Request id: req_9"
+    assert len(lines) == 5
+    assert output.out == ""
 
 
 @pytest.mark.parametrize("status", [403, 409])
 def test_any_other_refusal_is_one_line(api: API, status: int) -> None:
-    api.replies_with(failure(status, "CONFLICT", "It exists"))
-    with pytest.raises(SystemExit, match=rf"^Error: {status} CONFLICT: It exists \[req_9\]$"):
-        _common.run(lambda: script.main([]))
+    api.replies = [failure(status, "CODE", "It exists")]
+
+    with pytest.raises(SystemExit) as stop:
+        _common.run(functools.partial(script.main, []))
+
+    assert stop.value.code == f"Error: {status} CODE: It exists [req_9]"
 
 
 def test_without_an_api_key_there_is_only_one_line() -> None:
     done = run(SCRIPT, CYNCO_API_KEY="")
-    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
+
+    assert done.returncode == 1
+    assert done.stdout == ""
     assert done.stderr.startswith("Error: CYNCO_API_KEY is not set")
-
-
-def test_null_fields_and_control_characters_are_not_shown(api: API, capsys: Capture) -> None:
-    api.replies_with(created(id="c\n1", name="Acme\x1b[2J", email=None, address=None, city="I\nh"))
-    script.main([])
-    first, name, address = capsys.readouterr().out.splitlines()
-    assert (first, name) == ("Created  c 1 on 2026-03-31T09:00:00Z", "Name     Acme [2J, no email")
-    assert address == "Address  I h, Wilayah Persekutuan, 50450, Malaysia"
-
-
-def test_an_address_in_an_object_is_shown_in_full(api: API, capsys: Capture) -> None:
-    address = {"line1": "1 Jalan Satu", "line2": "Unit 2", "city": "Ipoh", "state": "Perak"}
-    api.replies_with(created(address={**address, "postalCode": "30000", "country": "MY"}))
-    script.main([])
-    assert capsys.readouterr().out.endswith("  1 Jalan Satu, Unit 2, Ipoh, Perak, 30000, MY\n")
+    assert done.stderr.count("\n") == 1

@@ -1,256 +1,572 @@
 """03: every invoice comes once, and a short list is never taken for all of them."""
 
 import csv
-import itertools
-import sys
-import tracemalloc
+import logging
 from collections.abc import Callable
 from decimal import Decimal
-from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 import sandbox_api
-from conftest import API, KEY, Request, envelope, load, run
+from conftest import API, KEY, load, run, success
+from sandbox_server import SandboxServer
 
 import _common
 
 script = load("03_pagination")
-READ = {"offset": script.list_by_offset, "cursor": script.iterate_invoices}
-both_modes = pytest.mark.parametrize("mode", READ)
+Serve = Callable[..., SandboxServer]
 Capture = pytest.CaptureFixture[str]
-Invoices = list[dict[str, Any]]
-# Every published form of `pagination`; all but the guide's read `page` and ignore `offset`.
-FORMS = {
-    "guide": "total limit offset hasMore nextCursor",
-    "OpenAPI": "page limit total totalPages hasMore nextCursor",
-    "OpenAPI without cursors": "page limit total totalPages hasMore",
-    "SDK by page": "total limit offset hasMore",
-    "SDK by cursor": "limit hasMore nextCursor",
-}
+Log = pytest.LogCaptureFixture
 
 
-def make_invoices(count: int) -> Invoices:
-    return [sandbox_api.make_invoice(number) for number in range(1, count + 1)]
+def invoice(number: int, **changes: Any) -> dict[str, Any]:
+    record = {
+        "id": f"inv_{number}",
+        "invoiceNumber": f"INV-{number}",
+        "customerName": "Acme",
+        "status": "paid",
+        "dueDate": "2026-03-31",
+        "currency": "MYR",
+        "total": 162000,
+    }
+    record.update(changes)
+    return record
+
+
+def page(*numbers: int, more: bool = True, **pagination: Any) -> requests.Response:
+    """Return a page with the invoices of these numbers."""
+    invoices = []
+    for number in numbers:
+        invoices.append(invoice(number))
+    return success(invoices, {"hasMore": more, **pagination})
+
+
+def last_page(*numbers: int, **pagination: Any) -> requests.Response:
+    return page(*numbers, more=False, **pagination)
 
 
 def ids(invoices: Any) -> list[str]:
-    return [invoice["id"] for invoice in invoices]
-
-
-def page_of(invoices: Invoices, **pagination: Any) -> dict[str, Any]:
-    return envelope(invoices, pagination=pagination)
-
-
-def fake_api(count: int, form: str = "guide", arrivals: int = 0) -> Callable[[Request], Any]:
-    """List invoices, newest first; after each request, `arrivals` new ones have come."""
-    invoices = make_invoices(count)
-
-    def respond(request: Request) -> dict[str, Any]:
-        query, limit, total = request.query, int(request.query["limit"]), len(invoices)
-        start = int(query.get("offset", 0))
-        if form != "guide":
-            start = (int(query.get("page", 1)) - 1) * limit
-        if "cursor" in query:
-            start = ids(invoices).index(query["cursor"]) + 1
-        page, more = invoices[start : start + limit], start + limit < total
-        invoices[:0] = [{"id": f"new_{total + n}"} for n in range(arrivals)]
-        names = "total limit offset page totalPages hasMore nextCursor".split()
-        values = [total, limit, start, start // limit + 1, -(-total // limit), more]
-        pagination = dict(zip(names, [*values, page[-1]["id"] if more else None]))
-        return page_of(page, **{name: pagination[name] for name in FORMS[form].split()})
-
-    return respond
+    found = []
+    for record in invoices:
+        found.append(record["id"])
+    return found
 
 
 # --- get_page
-@pytest.mark.parametrize(
-    ("options", "status"),
-    [([], {"status": "paid"}), (["--status=draft"], {"status": "draft"}), (["--status=all"], {})],
-    ids=["paid by default", "draft", "all sends no status"],
-)
-def test_each_request_is_exactly_this(api: API, options: list[str], status: dict[str, str]) -> None:
-    api.replies_by(fake_api(250))
-    assert script.main(options) == 0
-    assert [request.query for request in api.requests] == [
-        {"limit": "100", "offset": "0", "page": "1", **status},
-        {"limit": "100", "offset": "100", "page": "2", **status},
-        {"limit": "100", "offset": "200", "page": "3", **status},
-        {"limit": "100", **status},
-        {"limit": "100", "cursor": "inv_00000100", **status},
-        {"limit": "100", "cursor": "inv_00000200", **status},
+def test_the_request(api: API) -> None:
+    api.replies = [last_page(1)]
+
+    list(script.iterate_invoices())
+
+    (request,) = api.requests
+    assert request.method == "GET"
+    assert request.url == "https://app.cynco.io/api/v1/invoices"
+    assert request.headers["Authorization"] == f"Bearer {KEY}"
+    assert request.timeout == 30
+
+
+def test_a_list_without_pagination_is_a_key_error(api: API) -> None:
+    api.replies = [success([])]
+
+    with pytest.raises(KeyError, match="pagination"):
+        list(script.iterate_invoices())
+
+
+# --- iterate_invoices
+def test_by_cursor_each_page_begins_after_the_last_cursor(api: API) -> None:
+    api.replies = [
+        page(1, nextCursor="a"),
+        page(2, nextCursor="b"),
+        last_page(3),
     ]
-    for request in api.requests:
-        assert (request.method, request.url) == ("GET", "https://app.cynco.io/api/v1/invoices")
-        assert request.headers["Authorization"] == f"Bearer {KEY}"
-        assert request.options["timeout"] == 30
+
+    found = ids(script.iterate_invoices())
+
+    assert found == ["inv_1", "inv_2", "inv_3"]
+    assert api.requests[0].query == {"limit": "100", "order": "asc"}
+    assert api.requests[1].query == {"limit": "100", "order": "asc", "cursor": "a"}
+    assert api.requests[2].query == {"limit": "100", "order": "asc", "cursor": "b"}
 
 
-@both_modes
-@pytest.mark.parametrize("body", [envelope([]), page_of([], limit=100)], ids=["page", "hasMore"])
-def test_paging_that_is_not_told_is_an_error(api: API, mode: str, body: dict[str, Any]) -> None:
-    api.replies_with(body)
-    with pytest.raises(KeyError, match=r"pagination|hasMore"):
-        list(READ[mode]())
+def test_any_query_parameter_is_a_filter_and_none_is_not_sent(api: API) -> None:
+    api.replies = [
+        page(1, nextCursor="a"),
+        last_page(2),
+    ]
+
+    list(script.iterate_invoices(status=None, created_from="2026-01-01T00:00:00Z"))
+
+    assert "status" not in api.requests[0].query
+    assert api.requests[0].query["created_from"] == "2026-01-01T00:00:00Z"
+    assert api.requests[1].query["created_from"] == "2026-01-01T00:00:00Z"
 
 
-# --- list_by_offset and iterate_invoices
-@both_modes
-@pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize("count", [0, 100, 101, 300])
-def test_all_come_once_in_the_fewest_requests(api: API, mode: str, form: str, count: int) -> None:
-    api.replies_by(fake_api(count, form))
-    assert ids(READ[mode]("paid")) == ids(make_invoices(count))
-    assert {request.query["status"] for request in api.requests} == {"paid"}
-    pages = max(1, -(-count // 100))
-    misses_cursors = mode == "cursor" and "nextCursor" not in FORMS[form] and pages > 1
-    assert len(api.requests) == pages + misses_cursors
+def test_a_page_is_handed_out_before_the_next_is_requested(api: API) -> None:
+    api.replies = [
+        page(1, nextCursor="a"),
+        last_page(2),
+    ]
+    invoices = script.iterate_invoices()
+
+    first = next(invoices)
+
+    assert first["id"] == "inv_1"
+    assert len(api.requests) == 1
 
 
-@both_modes
-@pytest.mark.parametrize("form", FORMS)
-def test_invoices_created_meanwhile_push_none_in_twice(api: API, mode: str, form: str) -> None:
-    api.replies_by(fake_api(301, form, arrivals=60))
-    found = ids(READ[mode]())
-    assert [name for name in found if "new" not in name] == ids(make_invoices(301))
-    assert len(set(found)) == len(found)
-
-
-AGAIN = page_of(make_invoices(2), hasMore=True, nextCursor="again")
-
-
-@pytest.mark.parametrize(
-    ("mode", "last"),
-    [
-        ("offset", page_of([], hasMore=True)),
-        ("offset", AGAIN),
-        ("cursor", page_of([], hasMore=True)),
-        ("cursor", page_of([], hasMore=True, nextCursor="")),
-        ("cursor", AGAIN),
-    ],
-    ids=["empty page", "same page", "no later cursor", "empty cursor", "same cursor"],
-)
-def test_inconsistent_paging_is_an_error(api: API, capsys: Capture, mode: str, last: Any) -> None:
-    problem = "nothing new from offset 2|more follow, but there is no new cursor"
-    api.replies_with(AGAIN, last)
-    with pytest.raises(SystemExit, match=f"^Error: paging: ({problem})$"):
-        _common.run(lambda: script.main(["--mode", mode]))
-    assert (capsys.readouterr().out, api.sleeps) == ("", [])
-
-
-@pytest.mark.parametrize(("cursor", "requests"), [({"nextCursor": "a"}, 1), ({}, 2)], ids=READ)
-def test_a_page_is_written_before_the_next_request(
-    api: API, capsys: Capture, cursor: Any, requests: int
+def test_without_a_first_cursor_it_reads_by_offset_and_says_so(
+    api: API, caplog: Log
 ) -> None:
-    page = page_of(make_invoices(100), hasMore=True, **cursor)
-    api.replies_with(*[page] * requests, KeyboardInterrupt)
-    with pytest.raises(KeyboardInterrupt):
-        script.main(["--csv"])
-    assert capsys.readouterr().out.count("\n") == 101
+    api.replies = [
+        page(1),
+        page(1),
+        last_page(2),
+    ]
+
+    found = ids(script.iterate_invoices(status="paid"))
+
+    assert found == ["inv_1", "inv_2"]
+    assert api.requests[2].query["page"] == "2"
+    assert api.requests[2].query["status"] == "paid"
+    assert caplog.messages == ["The API sends no cursor: reading by offset"]
 
 
-@both_modes
-def test_neither_work_nor_memory_per_page_grows(monkeypatch: pytest.MonkeyPatch, mode: str) -> None:
-    def measure(pages: int) -> tuple[int, int]:
-        numbers, calls = iter(range(1, pages + 1)), itertools.count()
+def test_one_page_needs_no_cursor(api: API, caplog: Log) -> None:
+    api.replies = [last_page(1)]
 
-        def get_page(_: Any, params: Any) -> tuple[Invoices, dict[str, Any]]:
-            assert params.get("page", 1) == params.get("offset", 0) // 100 + 1
-            name = Fraction(next(numbers))  # the profiler sees each comparison of fractions
-            page = [{"id": name, "notes": "x" * 50_000}]
-            return page, {"hasMore": name < pages, "nextCursor": name}
+    found = ids(script.iterate_invoices())
 
-        monkeypatch.setattr(script, "get_page", get_page)
-        tracemalloc.start()
-        sys.setprofile(lambda *_: next(calls))
-        try:
-            assert sum(1 for _ in READ[mode]()) == pages
-            return next(calls), tracemalloc.get_traced_memory()[1]
-        finally:
-            sys.setprofile(None)
-            tracemalloc.stop()
-
-    _, few, many = measure(20), measure(200), measure(2_000)  # the first fills caches
-    assert many[0] < 10.1 * few[0]
-    assert mode == "offset" or many[1] < 1.1 * few[1]  # by offset, `seen` grows
+    assert found == ["inv_1"]
+    assert caplog.messages == []
 
 
-# --- summarize
+def test_a_list_may_be_empty(api: API) -> None:
+    api.replies = [last_page(total=0)]
+
+    assert ids(script.iterate_invoices()) == []
+
+
+def test_the_same_page_again_is_an_error_and_is_not_handed_out(api: API) -> None:
+    api.replies = [
+        page(1, 2, nextCursor="a"),
+        page(1, 2, nextCursor="b"),
+    ]
+    invoices = script.iterate_invoices()
+    next(invoices)
+    next(invoices)
+
+    with pytest.raises(_common.CyncoError, match="the same page again after 2 inv"):
+        next(invoices)
+
+
+def test_an_empty_page_while_more_follow_is_an_error(api: API) -> None:
+    api.replies = [
+        page(1, nextCursor="a"),
+        page(nextCursor="b"),
+    ]
+
+    with pytest.raises(_common.CyncoError, match="no next page after 1 invoices"):
+        list(script.iterate_invoices())
+
+
+@pytest.mark.parametrize("cursor", [None, ""], ids=["null", "empty"])
+def test_a_cursor_that_is_missing_later_is_an_error(api: API, cursor: Any) -> None:
+    api.replies = [
+        page(1, nextCursor="a"),
+        page(2, nextCursor=cursor),
+    ]
+
+    with pytest.raises(_common.CyncoError, match="no next page after 2 invoices"):
+        list(script.iterate_invoices())
+
+
+def test_fewer_than_the_api_named_is_an_error(api: API) -> None:
+    api.replies = [last_page(1, total=250, nextCursor="a")]
+
+    with pytest.raises(_common.CyncoError, match="1 of 250 invoices came; run it"):
+        list(script.iterate_invoices())
+
+
+def test_by_cursor_the_last_total_counts(api: API) -> None:
+    api.replies = [
+        page(1, total=3, nextCursor="a"),
+        last_page(3, total=2),
+    ]
+
+    assert ids(script.iterate_invoices()) == ["inv_1", "inv_3"]
+
+
+def test_a_total_holds_until_another_is_named(api: API) -> None:
+    api.replies = [
+        page(1, total=3, nextCursor="a"),
+        last_page(2),
+    ]
+
+    with pytest.raises(_common.CyncoError, match="2 of 3 invoices came"):
+        list(script.iterate_invoices())
+
+
+def test_by_cursor_none_is_missed_when_each_page_sees_one_paid(serve: Serve) -> None:
+    server = serve(shape="openapi", changing=True)
+    for record in server.app.invoices:
+        record["status"] = "overdue"
+
+    done = run(
+        "03_pagination.py",
+        "--status=overdue",
+        "--mode=cursor",
+        server=server,
+    )
+
+    assert done.stdout.startswith("By cursor: 300 invoices\n")
+    assert done.returncode == 0
+
+
+# --- list_by_offset
+def test_by_offset_each_request_says_how_many_to_skip(api: API) -> None:
+    api.replies = [
+        page(1),
+        page(2),
+        last_page(3),
+    ]
+
+    found = ids(script.list_by_offset(status="paid"))
+
+    assert found == ["inv_1", "inv_2", "inv_3"]
+    assert api.requests[0].query == {
+        "limit": "100",
+        "order": "asc",
+        "status": "paid",
+        "offset": "0",
+        "page": "1",
+    }
+    assert api.requests[1].query["offset"] == "100"
+    assert api.requests[1].query["page"] == "2"
+    assert api.requests[2].query["offset"] == "200"
+    assert api.requests[2].query["page"] == "3"
+
+
+def test_an_invoice_pushed_onto_the_next_page_comes_once(api: API) -> None:
+    api.replies = [
+        page(1, 2),
+        last_page(2, 3),
+    ]
+
+    assert ids(script.list_by_offset()) == ["inv_1", "inv_2", "inv_3"]
+
+
+def test_two_that_change_places_between_pages_are_noticed(api: API) -> None:
+    api.replies = [
+        page(1, 2, total=4),
+        last_page(2, 4, total=4),
+    ]
+
+    with pytest.raises(_common.CyncoError, match="paging: 3 of 4 invoices came"):
+        list(script.list_by_offset())
+
+
+def test_by_offset_the_highest_total_counts(api: API) -> None:
+    api.replies = [
+        page(1, 2, total=4),
+        last_page(4, total=3),
+    ]
+
+    with pytest.raises(_common.CyncoError, match="paging: 3 of 4 invoices came"):
+        list(script.list_by_offset())
+
+
+@pytest.mark.parametrize("numbers", [[], [1]], ids=["empty page", "same page"])
+def test_nothing_new_while_more_follow_is_an_error(
+    api: API, numbers: list[int]
+) -> None:
+    api.replies = [
+        page(1),
+        page(*numbers),
+    ]
+
+    with pytest.raises(_common.CyncoError, match="nothing new after 1 invoices"):
+        list(script.list_by_offset())
+
+
+def test_by_offset_03_says_that_the_list_changed(serve: Serve) -> None:
+    server = serve(shape="sdk", changing=True)
+    for record in server.app.invoices:
+        record["status"] = "overdue"
+
+    done = run(
+        "03_pagination.py",
+        "--status=overdue",
+        "--mode=cursor",
+        server=server,
+    )
+
+    assert done.stderr.splitlines()[-1].startswith("Error: paging: 29")
+    assert "of 299 invoices came; run it again" in done.stderr
+    assert done.stdout == ""
+    assert done.returncode == 1
+
+
+# --- add_up
 def test_totals_are_exact_and_by_currency() -> None:
-    amounts: list[Any] = [Decimal("0.1"), Decimal("0.30000000000000004"), None, "98765432109876.54"]
-    invoices: Invoices = [{"currency": "MYR", "totalAmount": amount} for amount in amounts]
-    invoices += [{"currency": "KWD", "total": 1}, {"currency": "KWD", "total": 1999}]
-    expected = {"MYR": (4, Decimal("98765432109876.94")), "KWD": (2, Decimal(2))}
-    assert script.summarize(iter(invoices)) == expected
+    ringgit = invoice(1, total=9876543210987654)
+    more_ringgit = invoice(2, total="10")
+    dinar = invoice(3, total=1999, currency="KWD")
+    more_dinar = invoice(4, total=1, currency="KWD")
+
+    count, totals = script.add_up([ringgit, more_ringgit, dinar, more_dinar])
+
+    assert count == 4
+    assert totals["MYR"] == Decimal("98765432109876.64")
+    assert totals["KWD"] == Decimal("2.000")
+
+
+def test_an_invoice_without_a_total_is_counted_and_named(capsys: Capture) -> None:
+    record = invoice(1, totalAmount=None)
+    del record["total"]
+
+    count, totals = script.add_up([record])
+
+    assert count == 1
+    assert totals == {}
+    assert capsys.readouterr().err == "INV-1 has no total\n"
 
 
 # --- write_csv
-def test_csv_has_plain_exact_totals_and_empty_nulls(api: API, capsys: Capture) -> None:
-    rows = [
-        ("INV-1", 'Teh "Tarik", Sdn\nBhd', "paid", "2026-03-31", "MYR", 162_000),
-        ("INV-2", "\u6c38\u767c", "sent", None, "JPY", 500),
-        ("INV-3", None, "draft", None, "KWD", 1_234_567_500),
-        ("INV-4", "A", "paid", None, "MYR", None),
+HEADER = b"\xef\xbb\xbfinvoiceNumber,customerName,status,dueDate,currency,total\r\n"
+
+
+def export(tmp_path: Path, **changes: Any) -> bytes:
+    """Return the row of an invoice with these fields."""
+    path = tmp_path / "invoices.csv"
+    script.write_csv([invoice(1, **changes)], str(path))
+    return path.read_bytes().removeprefix(HEADER)
+
+
+@pytest.mark.parametrize(
+    ("changes", "row"),
+    [
+        (
+            {"total": 162000},
+            "INV-1,Acme,paid,2026-03-31,MYR,1620.00",
+        ),
+        (
+            {"currency": "JPY", "total": 500},
+            "INV-1,Acme,paid,2026-03-31,JPY,500",
+        ),
+        (
+            {"currency": "KWD", "total": 1},
+            "INV-1,Acme,paid,2026-03-31,KWD,0.001",
+        ),
+        (
+            {"customerName": None, "dueDate": None},
+            "INV-1,,paid,,MYR,1620.00",
+        ),
+        (
+            {"customerName": 'Teh "Tarik", Sdn'},
+            'INV-1,"Teh ""Tarik"", Sdn",paid,2026-03-31,MYR,1620.00',
+        ),
+        (
+            {"customerName": "A\rB\nC"},
+            'INV-1,"A\rB\nC",paid,2026-03-31,MYR,1620.00',
+        ),
+        (
+            {"customerName": "\u6c38\u767c"},
+            "INV-1,\u6c38\u767c,paid,2026-03-31,MYR,1620.00",
+        ),
+    ],
+    ids=["MYR", "JPY", "KWD", "nulls", "quotes", "line breaks", "Chinese"],
+)
+def test_a_row_of_the_csv(tmp_path: Path, changes: Any, row: str) -> None:
+    assert export(tmp_path, **changes) == row.encode() + b"\r\n"
+
+
+def test_a_null_total_is_an_empty_cell(tmp_path: Path) -> None:
+    record = invoice(1, totalAmount=None)
+    del record["total"]
+    path = tmp_path / "invoices.csv"
+
+    script.write_csv([record], str(path))
+
+    assert path.read_bytes() == HEADER + b"INV-1,Acme,paid,2026-03-31,MYR,\r\n"
+
+
+@pytest.mark.parametrize("first", ["=", "+", "-", "@", "\t"], ids=repr)
+def test_no_cell_is_a_formula(tmp_path: Path, first: str) -> None:
+    row = export(tmp_path, customerName=f"{first}A1")
+
+    assert row == f"INV-1,'{first}A1,paid,2026-03-31,MYR,1620.00\r\n".encode()
+
+
+def test_a_failed_export_leaves_the_last_one_as_it_was(
+    api: API, tmp_path: Path
+) -> None:
+    path = tmp_path / "invoices.csv"
+    path.write_bytes(b"the last one")
+    api.replies = [
+        page(1, nextCursor="a"),
+        page(nextCursor="b"),
     ]
-    header = "invoiceNumber,customerName,status,dueDate,currency,total"
-    invoices = [dict(zip(header.split(","), row)) for row in rows]
-    api.replies_with(page_of(invoices, hasMore=False))
-    assert script.main(["--csv", "--mode", "offset"]) == 0
-    assert capsys.readouterr() == (
-        f'{header}\nINV-1,"Teh ""Tarik"", Sdn\nBhd",paid,2026-03-31,MYR,1620.00\n'
-        "INV-2,\u6c38\u767c,sent,,JPY,500\nINV-3,,draft,,KWD,1234567.500\nINV-4,A,paid,,MYR,\n",
-        "4 invoices\n",
-    )
-    assert api.requests[0].query == {"limit": "100", "status": "paid"}  # whatever --mode says
+
+    with pytest.raises(_common.CyncoError):
+        script.main(["--csv", str(path)])
+
+    assert path.read_bytes() == b"the last one"
 
 
-def test_csv_is_utf_8_wherever_it_goes(serve: Any) -> None:
-    done = run("03_pagination.py", "--csv", server=serve(), PYTHONIOENCODING="ascii")
-    assert (done.returncode, done.stderr, done.stdout.count("\n")) == (0, "161 invoices\n", 162)
-    assert ",Perniagaan Yong Fatt (\u6c38\u767c)," in done.stdout
+def test_an_export_prints_its_count(api: API, tmp_path: Path, capsys: Capture) -> None:
+    path = tmp_path / "invoices.csv"
+    api.replies = [last_page(1, 2)]
+
+    code = script.main(["--status", "all", "--csv", str(path)])
+
+    assert code == 0
+    assert capsys.readouterr().out == f"2 invoices in {path}\n"
+    assert path.read_bytes().count(b"\r\n") == 3
+    assert list(tmp_path.iterdir()) == [path]
+    assert api.requests[0].query == {"limit": "100", "order": "asc"}
+
+
+def test_a_folder_that_does_not_exist_is_one_line(serve: Serve) -> None:
+    done = run("03_pagination.py", "--csv", "missing/file.csv", server=serve())
+
+    assert done.returncode == 1
+    assert done.stderr.startswith("Error: [Errno 2] No such file")
+    assert done.stderr.count("\n") == 1
 
 
 # --- show_progress
-@pytest.mark.parametrize(("terminal", "count"), [(True, 1250), (False, 1250), (False, 0)])
-def test_the_count_is_live_only_on_a_terminal(
-    api: API, monkeypatch: pytest.MonkeyPatch, capsys: Capture, terminal: bool, count: int
-) -> None:
-    monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal)
-    api.replies_by(fake_api(count))
-    assert script.main(["--mode", "cursor"]) == 0
-    live = "".join(f"{n:,} invoices\r" for n in range(100, count, 100)) if terminal else ""
-    assert capsys.readouterr().err == f"{live}{count:,} invoices\n"
+def test_progress_is_shown_each_thousand_invoices(api: API, capsys: Capture) -> None:
+    api.replies = [last_page(*range(2500))]
+
+    script.main(["--mode", "cursor"])
+
+    assert capsys.readouterr().err == "1,000 invoices\n2,000 invoices\n"
 
 
 # --- main
-@both_modes
-def test_a_mode_alone_makes_one_pass(api: API, capsys: Capture, mode: str) -> None:
-    usd = {"id": "inv_0", "currency": "USD", "total": 5}
-    others = [{"id": n, "currency": "MYR", "totalAmount": 1234.56} for n in range(1_000)]
-    api.replies_with(page_of([usd, *others], hasMore=False))
-    assert script.main(["--mode", mode]) == 0
-    myr = f"By {mode}:   1,000 invoices  MYR     1,234,560.00\n"
-    assert capsys.readouterr().out == f"{myr}By {mode}:       1 invoices  USD             0.05\n"
-
-
-def test_faults_lose_and_repeat_nothing_over_http(
-    serve: Any, monkeypatch: pytest.MonkeyPatch, capsys: Capture, shape: str
-) -> None:
-    monkeypatch.setenv("CYNCO_API_KEY", sandbox_api.API_KEY)
-    monkeypatch.setattr("time.sleep", lambda _: None)
-    servers = [serve(shape=shape), serve(shape=shape, faults=["503", "drop", "lost", "truncate"])]
-    outputs = []
-    for server in servers:
-        monkeypatch.setattr(script, "BASE_URL", server.url)
-        for options in ([], ["--csv"]):
-            assert script.main(["--status", "all", *options]) == 0
-            outputs.append(capsys.readouterr().out)
-    assert outputs[2:] == outputs[:2]
-    assert len({seen["fault"] for seen in servers[1].seen}) == 5
-    assert outputs[0].count(":     210 invoices  MYR     2,490,146.25\n") == 2
-    rows = csv.DictReader(outputs[1].splitlines())
-    assert sorted((row["invoiceNumber"], row["total"]) for row in rows) == [
-        (one["invoiceNumber"], str(sandbox_api.major_units(one))) for one in make_invoices(300)
+def test_the_paid_ones_are_read_unless_told_otherwise(api: API) -> None:
+    api.replies = [
+        last_page(),
+        last_page(),
     ]
-    more = 2 * (shape == "sdk")  # by cursor, a request to learn that there are none
-    assert (len(servers[0].seen), servers[0].connections) == (9 + more, 3 + more)
+
+    script.main([])
+
+    assert api.requests[0].query["status"] == "paid"
+    assert api.requests[1].query["status"] == "paid"
+
+
+def test_both_ways_print_a_line_for_each_currency(api: API, capsys: Capture) -> None:
+    ringgit = invoice(1)
+    more_ringgit = invoice(2, total=123456700)
+    yen = invoice(3, currency="JPY", total=500)
+    invoices = [ringgit, more_ringgit, yen]
+    api.replies = [
+        success(invoices, {"hasMore": False}),
+        success(invoices, {"hasMore": False}),
+    ]
+
+    code = script.main([])
+
+    assert code == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "By cursor: 3 invoices",
+        "  JPY              500",
+        "  MYR     1,236,187.00",
+        "By offset: 3 invoices",
+        "  JPY              500",
+        "  MYR     1,236,187.00",
+    ]
+
+
+@pytest.mark.parametrize("mode", ["cursor", "offset"])
+def test_a_mode_alone_makes_one_pass(api: API, capsys: Capture, mode: str) -> None:
+    api.replies = [last_page(1)]
+
+    script.main(["--mode", mode])
+
+    assert capsys.readouterr().out == f"By {mode}: 1 invoices\n  MYR         1,620.00\n"
+    assert len(api.requests) == 1
+
+
+def test_a_transient_failure_is_retried(api: API, caplog: Log) -> None:
+    caplog.set_level(logging.WARNING)
+    api.replies = [
+        requests.Timeout("slow"),
+        last_page(1),
+        last_page(1),
+    ]
+
+    assert script.main([]) == 0
+
+    assert len(api.sleeps) == 1
+    assert "no response" in caplog.text
+
+
+def test_inconsistent_paging_is_one_line_and_exit_code_1(
+    api: API, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    api.replies = [last_page(1, total=2)]
+    monkeypatch.setattr("sys.argv", ["03_pagination.py"])
+
+    with pytest.raises(SystemExit) as stop:
+        _common.run(script.main)
+
+    assert stop.value.code == "Error: paging: 1 of 2 invoices came; run it again"
+
+
+# --- over HTTP
+def test_faults_lose_and_repeat_nothing(
+    serve: Serve,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: Capture,
+    tmp_path: Path,
+    shape: str,
+) -> None:
+    server = serve(shape=shape, faults=["503", "drop", "lost", "truncate"])
+    path = tmp_path / "invoices.csv"
+    monkeypatch.setenv("CYNCO_API_KEY", sandbox_api.API_KEY)
+    monkeypatch.setattr("time.sleep", print)
+    monkeypatch.setattr(script, "BASE_URL", server.url)
+
+    script.main(["--status", "all", "--csv", str(path)])
+
+    numbers = set()
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        for row in csv.DictReader(file):
+            numbers.add(row["invoiceNumber"])
+    assert len(numbers) == 300
+    assert capsys.readouterr().out.endswith(f"\n300 invoices in {path}\n")
+
+
+@pytest.mark.parametrize(
+    ("shape", "requests_sent", "connections"),
+    [("guide", 3, 1), ("openapi", 3, 1), ("sdk", 4, 2)],
+)
+def test_a_pass_takes_few_requests_and_connections(
+    serve: Serve, shape: str, requests_sent: int, connections: int
+) -> None:
+    server = serve(shape=shape)
+
+    done = run(
+        "03_pagination.py",
+        "--status=all",
+        "--mode=cursor",
+        server=server,
+    )
+
+    assert done.stdout.startswith("By cursor: 300 invoices\n")
+    assert len(server.seen) == requests_sent
+    assert server.connections == connections
+
+
+def test_every_shape_prints_the_same(serve: Serve) -> None:
+    guide = run("03_pagination.py", server=serve(shape="guide"))
+    openapi = run("03_pagination.py", server=serve(shape="openapi"))
+    sdk = run("03_pagination.py", server=serve(shape="sdk"))
+
+    assert guide.stdout.startswith("By cursor: 234 invoices\n")
+    assert openapi.stdout == guide.stdout
+    assert sdk.stdout == guide.stdout

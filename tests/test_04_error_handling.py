@@ -1,100 +1,257 @@
-"""04: four errors, provoked without doing harm; what to do about each status; the retries."""
-
-from typing import Any
+"""04_error_handling.py: four errors that do no harm, the advice, and the retries."""
 
 import pytest
-import requests
 import sandbox_api
-from conftest import API, KEY, envelope, failure, load, reply, run
+from conftest import API, KEY, failure, load, reply, run, success
+from sandbox_server import SandboxServer
 
+SCRIPT = "04_error_handling.py"
 script = load("04_error_handling")
-TABLE = "".join(f"  {status:<5} {advice}\n" for status, advice in script.ADVICE.items())
-OUTPUT = f"""\
+
+Capture = pytest.CaptureFixture[str]
+
+OUTPUT = """\
 POST /customers with broken JSON
   400 BAD_REQUEST: The body is not valid JSON
   Request id: req_000001
-  {script.ADVICE["400"]}
+  Malformed request: fix the code that builds it.
 
 GET /invoices with a wrong key
   401 CODE: The API key is missing, wrong or revoked
   Request id: req_000002
-  {script.ADVICE["401"]}
+  Key missing, wrong or revoked: check CYNCO_API_KEY.
 
 GET /customers/cus_does_not_exist
   404 NOT_FOUND: There is no customer cus_does_not_exist
   Request id: req_000003
-  {script.ADVICE["404"]}
+  No such record or endpoint: check the id and CYNCO_BASE_URL.
 
 POST /customers without a name, with a bad email
   422 VALIDATION_ERROR: Validation failed
   name: is required, up to 300 characters
   email: must be a valid email address
   Request id: req_000004
-  {script.ADVICE["422"]}
+  Invalid fields, which the details name: correct them.
 
 What to do about each status:
-{TABLE}  none  {script.advise(requests.Timeout())}
+  400   Malformed request: fix the code that builds it.
+  401   Key missing, wrong or revoked: check CYNCO_API_KEY.
+  403   The key lacks a scope, which the message names: use a key that has it.
+  404   No such record or endpoint: check the id and CYNCO_BASE_URL.
+  409   It exists: use it. Or the idempotency key was sent with another body.
+  422   Invalid fields, which the details name: correct them.
+  429   Too many requests: wait as long as it says, then retry (with_retry).
+  5xx   Cynco failed: retry with backoff (with_retry).
+  none  No response: retry; a write only with the same Idempotency-Key.
+
+find_customer, when there is none: None
 with_retry, when two attempts fail: succeeded
 """
 
 
-# --- advise
-def test_every_error_has_its_advice() -> None:
-    expected = {int(key): text for key, text in script.ADVICE.items() if key != "5xx"}
-    expected |= dict.fromkeys([500, 503], script.ADVICE["5xx"])
-    for status, advice in expected.items():
-        assert script.advise(script.CyncoAPIError(status, "", "")) == advice
-    for unexpected in (200, 307, 499):
-        assert "any proxy" in script.advise(script.CyncoAPIError(unexpected, "", ""))
-    assert "the same Idempotency-Key" in script.advise(requests.Timeout())
+# provoke and advise
 
 
-# --- the four requests and provoke
-def test_the_requests_are_exactly_these_and_none_is_valid(api: API) -> None:
-    api.replies_by(lambda _: failure(400))
-    assert script.main([]) == 0
-    sent = [(one.method, one.url.partition("/v1/")[2]) for one in api.requests]
-    unknown = ("GET", "customers/cus_does_not_exist")
-    assert sent == [("POST", "customers"), ("GET", "invoices"), unknown, ("POST", "customers")]
-    keys = [str(one.headers["Authorization"]) for one in api.requests]
-    assert keys == [f"Bearer {KEY}", "Bearer cak_wrong", f"Bearer {KEY}", f"Bearer {KEY}"]
-    assert {one.options["timeout"] for one in api.requests} == {30}
-    assert api.requests[0].headers["Content-Type"] == "application/json"
-    with pytest.raises(ValueError, match="Expecting value"):
-        api.requests[0].json()
-    assert api.requests[3].json() == {"name": "", "email": "not an email address"}
+def test_an_error_is_shown_with_its_details_and_advice(
+    api: API, capsys: Capture
+) -> None:
+    details = [{"field": "name", "message": "is required"}]
+    api.replies = [failure(422, "INVALID", "Not valid", details)]
+
+    script.provoke("A title", script.send_invalid_customer)
+
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "A title"
+    assert lines[1] == "  422 INVALID: Not valid"
+    assert lines[2] == "  name: is required"
+    assert lines[3] == "  Request id: req_9"
+    assert lines[4] == "  Invalid fields, which the details name: correct them."
+    assert lines[5] == ""
+    assert len(lines) == 6
 
 
-def test_a_request_that_succeeds_is_reported(api: API, capsys: Any) -> None:
-    api.replies_by(lambda _: envelope({}))
-    assert script.main([]) == 0
-    assert capsys.readouterr().out.count("\n  No error: the request succeeded.\n\n") == 4
+def test_a_request_that_succeeds_is_reported(api: API, capsys: Capture) -> None:
+    api.replies = [success({})]
+
+    script.provoke("A title", script.send_broken_json)
+
+    output = "A title\n  No error: the request succeeded.\n\n"
+    assert capsys.readouterr().out == output
 
 
-def test_a_response_cannot_control_the_terminal(api: API, capsys: Any) -> None:
-    nasty = {"field": "\x1b[2J", "message": "\x9b2J", "code": "\r"}
-    body = {"error": {**nasty, "details": [nasty]}, "meta": {"requestId": "\x1b[2J"}}
-    api.replies_by(lambda _: reply(body, 422))
-    assert script.main([]) == 0
-    assert capsys.readouterr().out.replace("\n", "").isprintable()
+@pytest.mark.parametrize(
+    ("status", "advice"),
+    [
+        (400, "Malformed request: fix the code that builds it."),
+        (401, "Key missing, wrong or revoked: check CYNCO_API_KEY."),
+        (403, "The key lacks a scope, which the message names: use a key that has it."),
+        (404, "No such record or endpoint: check the id and CYNCO_BASE_URL."),
+        (409, "It exists: use it. Or the idempotency key was sent with another body."),
+        (422, "Invalid fields, which the details name: correct them."),
+        (429, "Too many requests: wait as long as it says, then retry (with_retry)."),
+        (500, "Cynco failed: retry with backoff (with_retry)."),
+        (503, "Cynco failed: retry with backoff (with_retry)."),
+        (200, "Unexpected: check CYNCO_BASE_URL."),
+        (307, "Unexpected: check CYNCO_BASE_URL."),
+        (499, "Unexpected: check CYNCO_BASE_URL."),
+    ],
+)
+def test_every_status_has_its_advice(status: int, advice: str) -> None:
+    assert script.advise(status) == advice
 
 
-# --- show_retries and main
-def test_whole_output(serve: Any, monkeypatch: Any, caplog: Any, capsys: Any, shape: str) -> None:
-    server, sleeps = serve(shape=shape), list[float]()
-    monkeypatch.setenv("CYNCO_API_KEY", sandbox_api.API_KEY)
-    monkeypatch.setattr("time.sleep", sleeps.append)
-    monkeypatch.setattr(script, "BASE_URL", server.url)
-    assert script.main([]) == 0
-    assert len(server.app.config["CUSTOMERS"]) == 10  # as before
-    code = "UNAUTHORIZED" if shape == "guide" else "AUTHENTICATION_ERROR"
-    assert capsys.readouterr().out == OUTPUT.replace("CODE", code)
-    assert [line.split()[0] for line in caplog.messages] == ["503", "no"]
-    assert OUTPUT.count("\n") + len(caplog.messages) <= 40
-    assert [0.25 <= sleeps[0] <= 0.5, 0.5 <= sleeps[1] <= 1] == [True] * len(sleeps)
+# The four requests
+
+
+def test_broken_json(api: API) -> None:
+    api.replies = [failure(400)]
+
+    script.send_broken_json()
+
+    request = api.requests[0]
+    assert request.method == "POST"
+    assert request.url == "https://app.cynco.io/api/v1/customers"
+    assert request.headers["Authorization"] == f"Bearer {KEY}"
+    assert request.headers["Content-Type"] == "application/json"
+    assert request.body == '{"name": '
+    assert request.timeout == 30
+    assert request.follows_redirects is False
+
+
+def test_a_wrong_key(api: API) -> None:
+    api.replies = [failure(401)]
+
+    script.send_wrong_key()
+
+    request = api.requests[0]
+    assert request.method == "GET"
+    assert request.url == "https://app.cynco.io/api/v1/invoices"
+    assert request.headers["Authorization"] == "Bearer cak_wrong"
+    assert request.timeout == 30
+
+
+def test_an_unknown_customer(api: API) -> None:
+    api.replies = [failure(404)]
+
+    script.get_unknown_customer()
+
+    request = api.requests[0]
+    assert request.method == "GET"
+    assert request.url == "https://app.cynco.io/api/v1/customers/cus_does_not_exist"
+    assert request.headers["Authorization"] == f"Bearer {KEY}"
+    assert request.timeout == 30
+
+
+def test_an_invalid_customer(api: API) -> None:
+    api.replies = [failure(422)]
+
+    script.send_invalid_customer()
+
+    request = api.requests[0]
+    assert request.method == "POST"
+    assert request.url == "https://app.cynco.io/api/v1/customers"
+    assert request.headers["Authorization"] == f"Bearer {KEY}"
+    assert request.json() == {"name": "", "email": "not an email address"}
+    assert request.timeout == 30
+    assert request.follows_redirects is False
+
+
+# find_customer
+
+
+def test_a_customer_is_found(api: API) -> None:
+    api.replies = [success({"id": "cus_1", "name": "Acme Corp"})]
+
+    customer = script.find_customer("cus_1")
+
+    assert customer == {"id": "cus_1", "name": "Acme Corp"}
+    assert api.requests[0].url == "https://app.cynco.io/api/v1/customers/cus_1"
+
+
+def test_an_id_cannot_lead_to_another_path(api: API) -> None:
+    api.replies = [failure(404)]
+
+    script.find_customer("../invoices?x")
+
+    path = "customers/..%2Finvoices%3Fx"
+    assert api.requests[0].url == f"https://app.cynco.io/api/v1/{path}"
+
+
+def test_a_404_is_none(api: API) -> None:
+    api.replies = [failure(404)]
+
+    assert script.find_customer("cus_1") is None
+
+
+def test_a_404_of_another_server_is_not_none(api: API) -> None:
+    api.replies = [reply(b"<html>Not Found</html>", 404)]
+
+    with pytest.raises(script.CyncoAPIError, match="404 UNREADABLE: "):
+        script.find_customer("cus_1")
+
+
+@pytest.mark.parametrize("status", [401, 500])
+def test_no_other_error_is_none(api: API, status: int) -> None:
+    api.replies = [failure(status)]
+
+    with pytest.raises(script.CyncoAPIError, match=f"{status} CODE: "):
+        script.find_customer("cus_1")
+
+
+# show_retries
+
+
+def test_the_retries(
+    api: API, capsys: Capture, caplog: pytest.LogCaptureFixture
+) -> None:
+    script.show_retries()
+
+    output = "with_retry, when two attempts fail: succeeded\n"
+    timeout = "no response from app.cynco.io: simulated; retrying in "
+    assert capsys.readouterr().out == output
+    assert caplog.messages[0].startswith("503 INTERNAL_ERROR: simulated; retrying in ")
+    assert caplog.messages[1].startswith(timeout)
+    assert len(api.sleeps) == 2
+
+
+# main
+
+
+@pytest.mark.parametrize(
+    ("shape", "code"),
+    [
+        ("guide", "UNAUTHORIZED"),
+        ("openapi", "AUTHENTICATION_ERROR"),
+        ("sdk", "AUTHENTICATION_ERROR"),
+    ],
+)
+def test_the_whole_output_and_nothing_created(shape: str, code: str) -> None:
+    app = sandbox_api.create_app(shape=shape)
+    app.customers.clear()
+
+    with SandboxServer(app) as server:
+        done = run(SCRIPT, server=server)
+
+    assert done.returncode == 0
+    assert done.stdout == OUTPUT.replace("CODE", code)
+    assert done.stderr.count("; retrying in ") == 2
+    assert done.stderr.count("\n") == 2
+    assert len(server.seen) == 5
+    assert app.customers == {}
+
+
+def test_without_a_key_nothing_is_printed_but_one_line() -> None:
+    done = run(SCRIPT, CYNCO_API_KEY="")
+
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert done.stderr.startswith("Error: CYNCO_API_KEY is not set")
+    assert done.stderr.count("\n") == 1
 
 
 def test_without_a_network_it_says_so_in_one_line() -> None:
-    done = run("04_error_handling.py", CYNCO_BASE_URL="http://127.0.0.1:1/api/v1")
-    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
-    assert done.stderr.startswith("Error: no connection to 127.0.0.1:1: ")
+    done = run(SCRIPT, CYNCO_BASE_URL="http://127.0.0.1:1/api/v1")
+
+    assert done.returncode == 1
+    assert done.stderr.startswith("Error: no response from 127.0.0.1:1: ")
+    assert done.stderr.count("\n") == 1

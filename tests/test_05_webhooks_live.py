@@ -1,210 +1,377 @@
-"""05_webhooks.py as a process: it responds at once, and survives kills, hangs and odd clients."""
+"""05_webhooks.py as a process: quick responses, kills, WSGI servers, odd clients."""
 
 import json
 import os
 import re
 import signal
 import socket
+import subprocess
 import sys
-import threading
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
-from subprocess import PIPE, STDOUT, Popen
 from typing import Any
-from unittest.mock import Mock
 
 import pytest
 import requests
-import sandbox
-from conftest import ROOT, load, run
+from conftest import ROOT, run
+from sandbox_webhooks import webhook_headers
 
-PATIENCE = 20  # seconds, for what takes a fraction of one
+PATIENCE = 15  # seconds, for what takes a fraction of one
 SECRET = "whsec_live"
-on_posix = pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals, or gunicorn")
+SCRIPT = str(ROOT / "05_webhooks.py")
+on_posix = pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX")
 
-# A program of the reader's own, whose handler waits for a line of stdin, or its end.
-PROGRAM = r"""
-import importlib, os, sys
+# A program of the reader's own, whose handler waits for the end of stdin.
+PROGRAM = """
+import importlib
+import sys
+
 webhooks = importlib.import_module("05_webhooks")
-app = webhooks.app
-def wait(number):
-    os.write(1, b"Begins %d\n" % number)
-    sys.stdin.readline()
-    os.write(1, b"Ends %d\n" % number)
-webhooks.HANDLERS["invoice.paid"] = wait
+create_app = webhooks.create_app
+
+def wait(customer):
+    print("Begins", customer["name"], flush=True)
+    sys.stdin.read()
+    print("Ends", customer["name"], flush=True)
+
+webhooks.HANDLERS["customer.created"] = wait
 if __name__ == "__main__":
     webhooks.run(webhooks.main)
 """
-PYTHON = ["program.py", "--port", "0"]
-# --preload: its two processes start together, so neither takes the other's work for abandoned.
-GUNICORN = "-m gunicorn --workers 2 --threads 4 --preload --bind 127.0.0.1:0 program:app".split()
-WAITRESS = "-m waitress --listen 127.0.0.1:0 program:app".split()
-SCRIPT = str(ROOT / "05_webhooks.py")
+PYTHON = "05_webhooks.py --port 0"
+OWN_PROGRAM = "-m program --port 0"
+GUNICORN = "-m gunicorn --workers 2 --threads 4 --bind 127.0.0.1:0"
+WAITRESS = "-m waitress --listen 127.0.0.1:0 --call program:create_app"
 
 
-class Receiver(Popen[str]):
-    """A receiver with its inbox in `folder`; it is killed at the end of the block."""
+class Receiver:
+    """A receiver as a process, started as a reader does: in the project's folder."""
 
-    def __init__(self, folder: Path, command: list[str] = PYTHON, secret: str = SECRET) -> None:
-        (folder / "program.py").write_text(PROGRAM, encoding="utf-8")
-        own = {"CYNCO_WEBHOOK_SECRET": secret, "PYTHONPATH": str(ROOT), "HOME": "."}
-        own["PORT"] = "70000" if "--port" in command else "0"  # the option wins
-        pipes: dict[str, Any] = {"stdin": PIPE, "stdout": PIPE, "stderr": STDOUT}
-        options = {"cwd": folder, "env": os.environ | own, "encoding": "utf-8", **pipes}
-        super().__init__([sys.executable, *command], start_new_session=True, **options)
-        self.watchdog = threading.Timer(PATIENCE, self.kill)
-        self.watchdog.start()
-        self.port = int(re.findall(r"//127.0.0.1:(\d+)", self.until("//127.0.0.1:")[-1])[0])
+    def __init__(self, command: str, environ: dict[str, str]) -> None:
+        self.output = ""
+        self.process = subprocess.Popen(
+            [sys.executable, *command.split()],
+            cwd=ROOT,
+            env=environ,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            encoding="utf-8",
+            start_new_session=True,  # so that killpg() ends gunicorn's workers, too
+        )
+        line = self.until("//127.0.0.1:")
+        self.port = int(line.partition("//127.0.0.1:")[2].split()[0])
 
-    def __exit__(self, *error: Any) -> None:
-        self.watchdog.cancel()
-        self.kill()
-        super().__exit__(*error)
+    def until(self, text: str) -> str:
+        """Read what the process prints; return the first line with this text."""
+        stdout: Any = self.process.stdout
+        for line in stdout:
+            self.output += line
+            if text in line:
+                return str(line)
+        raise AssertionError(f"{text!r} is not in: {self.output}")
+
+    def lines(self, start: str) -> list[str]:
+        """Return the lines that it printed with this start, in alphabetical order."""
+        return sorted(re.findall(f"^{start}.*", self.output, re.MULTILINE))
+
+    def release(self) -> None:
+        """Let the handlers of PROGRAM go on."""
+        stdin: Any = self.process.stdin
+        stdin.close()
 
     def kill(self) -> None:
         if sys.platform == "win32":
-            super().kill()
-        else:  # and the workers of gunicorn
+            self.process.kill()
+        else:
             with suppress(ProcessLookupError):
-                os.killpg(self.pid, signal.SIGKILL)
+                os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
 
-    def until(self, pattern: str) -> list[str]:
-        """Return the lines it prints, up to one with this pattern."""
-        lines = []
-        for line in self.stdout:
-            lines.append(line.rstrip("\n"))
-            assert SECRET not in line
-            if re.search(pattern, line):
-                return lines
-        raise AssertionError(f"{pattern} is not in {lines}")
+    def end(self) -> None:
+        """Kill it, and read the rest of its output."""
+        self.kill()
+        stdout: Any = self.process.stdout
+        self.output += stdout.read()
 
-    def deliver(self, number: int, chunked: bool = False, **event: Any) -> requests.Response:
-        event = {"id": f"evt_{number}", "type": "invoice.paid", "data": number} | event
+    def close(self) -> None:
+        self.release()
+        self.kill()
+        stdout: Any = self.process.stdout
+        stdout.close()
+
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/webhooks/cynco"
+
+    def deliver(
+        self,
+        number: int,
+        event_type: str = "customer.created",
+        data: Any = None,
+        secret: str = SECRET,
+    ) -> requests.Response:
+        if data is None:
+            data = {"name": f"C{number}", "email": f"{number}@example.com"}
+        event = {"id": f"evt_{number}", "type": event_type, "data": data}
         body = json.dumps(event).encode()
-        sent = sandbox.webhook_headers("Cynco-Signature", body, secret=SECRET)
-        data = iter([body[:9], body[9:]]) if chunked else body
-        url = f"http://127.0.0.1:{self.port}/"
-        return requests.post(url, data=data, headers=sent, timeout=PATIENCE)
+        headers = webhook_headers("Cynco-Signature", body, secret=secret)
+        return requests.post(self.url(), data=body, headers=headers, timeout=PATIENCE)
 
-    def raw(self, data: bytes) -> bytes:
-        with socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE) as client:
+    def send_bytes(self, data: bytes) -> bytes:
+        address = ("127.0.0.1", self.port)
+        with socket.create_connection(address, timeout=PATIENCE) as client:
             client.sendall(data)
             client.shutdown(socket.SHUT_WR)
             return client.recv(1000)
 
 
-SERVERS = [PYTHON, pytest.param(GUNICORN, marks=on_posix), WAITRESS]
+Start = Callable[..., Receiver]
 
 
-# --- A 200 at once
-@pytest.mark.parametrize("command", SERVERS, ids=["python", "gunicorn", "waitress"])
-def test_a_200_waits_for_no_handler_and_no_other_client(tmp_path: Path, command: list[str]) -> None:
-    with Receiver(tmp_path, command) as receiver:
-        with socket.create_connection(("127.0.0.1", receiver.port)):  # it never sends anything
-            for number in range(10):
-                response = receiver.deliver(number)
-                assert response.status_code == 200
-                assert response.json() == {"received": True, "new": True}
-        receiver.stdin.close()  # now the handlers go on, without another delivery
-        lines = [line for _ in range(10) for line in receiver.until("Ends")]
-        handled = [line for line in lines if re.match("Begins|Ends", line)]
-        expected = [f"{what} {number}" for number in range(10) for what in ("Begins", "Ends")]
-        assert sorted(handled) == sorted(expected)
-        assert handled == expected or command is GUNICORN  # it has a second process
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    """Start receivers with one inbox: start(command)."""
+    receivers = []
+    (tmp_path / "program.py").write_text(PROGRAM, encoding="utf-8")
+    environ = dict(os.environ)
+    environ.pop("PYTHONUNBUFFERED", None)  # 05 shows by itself what is printed
+    environ["CYNCO_WEBHOOK_SECRET"] = SECRET
+    environ["CYNCO_INBOX"] = str(tmp_path / "inbox.db")
+    environ["PYTHONPATH"] = str(tmp_path)  # for the program
+    environ["HOME"] = str(tmp_path)  # of gunicorn's control socket
+    # A job in the background ignores Ctrl-C, and so would its children.
+    usual = signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    def start(command: str = PYTHON) -> Receiver:
+        receiver = Receiver(command, environ)
+        receivers.append(receiver)
+        return receiver
+
+    yield start
+    signal.signal(signal.SIGINT, usual)
+    for receiver in receivers:
+        receiver.close()
 
 
-# --- Kill and restart
-@pytest.mark.parametrize("end", ["kill", pytest.param("Ctrl-C", marks=on_posix)])
-def test_only_what_was_in_flight_at_the_end_is_handled_again(tmp_path: Path, end: str) -> None:
-    with Receiver(tmp_path) as first:
-        assert [first.deliver(number).status_code for number in (1, 2, 3, 4)] == [200] * 4
-        print(file=first.stdin, flush=True)
-        first.until("Begins 2")  # and it hangs
-        first.send_signal(signal.SIGINT) if end == "Ctrl-C" else first.kill()
-        assert (first.stdout.read(), first.wait()) == ("Stopped.\n", 1) or end == "kill"
-    with Receiver(tmp_path) as second:
-        second.until("Begins 3")  # without a delivery
-        assert second.deliver(5).status_code == 200
-        second.stdin.close()
-        assert [second.until("Ends")[-1] for _ in range(4)] == [f"Ends {n}" for n in (3, 4, 5, 2)]
+# A 200 at once
+
+in_python = pytest.param(OWN_PROGRAM, id="python")
+in_gunicorn = pytest.param(
+    f"{GUNICORN} program:create_app()", id="gunicorn", marks=on_posix
+)
+in_waitress = pytest.param(WAITRESS, id="waitress")
+
+
+@pytest.mark.parametrize("command", [in_python, in_gunicorn, in_waitress])
+def test_deliveries_wait_for_no_handler_and_no_silent_client(
+    start: Start, command: str
+) -> None:
+    receiver = start(command)
+    address = ("127.0.0.1", receiver.port)
+    with socket.create_connection(address), ThreadPoolExecutor(10) as pool:
+        responses = list(pool.map(receiver.deliver, range(10)))
+    for response in responses:
+        assert response.status_code == 200
+        assert response.json() == {"received": True, "new": True}
+    receiver.until("Begins")
+    assert receiver.lines("Ends") == []
+
+
+def test_each_is_handled_once_without_another_delivery(start: Start) -> None:
+    receiver = start(OWN_PROGRAM)
+    with ThreadPoolExecutor(10) as pool:
+        list(pool.map(receiver.deliver, range(10)))
+    receiver.release()
+    for _ in range(10):
+        receiver.until("Handled evt_")
+    receiver.end()
+    assert receiver.lines("Ends") == [
+        "Ends C0",
+        "Ends C1",
+        "Ends C2",
+        "Ends C3",
+        "Ends C4",
+        "Ends C5",
+        "Ends C6",
+        "Ends C7",
+        "Ends C8",
+        "Ends C9",
+    ]
 
 
 @on_posix
-def test_two_processes_of_gunicorn_handle_each_event_once(tmp_path: Path) -> None:
-    with Receiver(tmp_path) as killed:
-        killed.deliver(0)
-        killed.until("Begins 0")
-    with Receiver(tmp_path, GUNICORN) as receiver:
-        receiver.stdin.close()
-        with ThreadPoolExecutor(8) as pool:
-            responses = list(pool.map(receiver.deliver, [1, 2, 3, 4] * 4))
-        receiver.send_signal(signal.SIGINT)  # it ends what it has begun
-        handled = [line for line in receiver.stdout.read().splitlines() if "Ends" in line]
-    assert [response.status_code for response in responses] == [200] * 16
-    assert sum(response.json()["new"] for response in responses) == 4
-    assert sorted(handled) == [f"Ends {number}" for number in range(5)]
+def test_two_processes_of_gunicorn_handle_each_event_once(start: Start) -> None:
+    receiver = start(f"{GUNICORN} 05_webhooks:create_app()")
+    with ThreadPoolExecutor(8) as pool:
+        responses = list(pool.map(receiver.deliver, [1, 2, 3, 4] * 4))
+    for _ in range(4):
+        receiver.until("Handled evt_")
+    receiver.end()
+    new = []
+    for response in responses:
+        assert response.status_code == 200
+        new.append(response.json()["new"])
+    assert new.count(True) == 4
+    assert receiver.lines("New customer") == [
+        "New customer: C1, 1@example.com",
+        "New customer: C2, 2@example.com",
+        "New customer: C3, 3@example.com",
+        "New customer: C4, 4@example.com",
+    ]
 
 
-# --- What goes wrong
+# The end
+
+
+def test_after_a_kill_what_was_not_tried_is_handled_at_once(start: Start) -> None:
+    first = start(OWN_PROGRAM)
+    first.deliver(1)
+    first.until("Begins C1")
+    assert first.deliver(2).status_code == 200
+    assert first.deliver(3).status_code == 200
+    first.kill()
+    second = start()
+    second.until("Handled evt_3")
+    second.end()
+    assert second.output.count("New customer: ") == 2
+    assert second.output.count("New customer: C2") == 1
+    assert second.output.count("New customer: C3") == 1
+
+
 @on_posix
-def test_under_gunicorn_a_missing_secret_is_a_500_and_the_log_says_why(tmp_path: Path) -> None:
-    with Receiver(tmp_path, GUNICORN, secret="") as receiver:
-        assert receiver.deliver(1).status_code == 500
-        receiver.until("ConfigError: CYNCO_WEBHOOK_SECRET is not set")
+def test_ctrl_c_ends_it_although_a_handler_hangs(start: Start) -> None:
+    receiver = start(OWN_PROGRAM)
+    receiver.deliver(1)
+    receiver.until("Begins C1")
+    receiver.process.send_signal(signal.SIGINT)
+    receiver.process.wait(timeout=5)
+    receiver.end()
+    assert receiver.lines("Ends") == []
+    assert "Traceback" not in receiver.output
 
 
-def test_a_mistake_in_a_handler_is_shown_with_its_line(tmp_path: Path) -> None:
-    with Receiver(tmp_path, [SCRIPT]) as receiver:
-        receiver.deliver(1, type="customer.created", data={"nmae": "Acme"})
-        lines = receiver.until("KeyError: 'name'")
-        assert any("The handler of evt_1 failed" in line for line in lines)
-        assert any("{customer['name']}" in line for line in lines)
-        receiver.deliver(2, type="customer.created", data={"name": "Acme"})
-        receiver.until("New customer Acme")
+@on_posix
+@pytest.mark.parametrize("command", [in_python, in_gunicorn])
+def test_sigterm_ends_it_although_a_handler_hangs(start: Start, command: str) -> None:
+    receiver = start(command)
+    receiver.deliver(1)
+    receiver.until("Begins C1")
+    receiver.process.send_signal(signal.SIGTERM)
+    receiver.process.wait(timeout=5)
+    receiver.end()
+    assert receiver.lines("Ends") == []
+    assert "Traceback" not in receiver.output
 
 
-def test_malformed_chunks_end_no_process(tmp_path: Path) -> None:
-    head = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
-    chunks = {
-        "negative": b"-5\r\n{}\r\n0\r\n\r\n",
-        "broken off": b"f0000\r\n{}",
-        "huge": b"fffffffff\r\n{}",
-        "no terminator": b"2\r\n{}XX0\r\n\r\n",
-    }
-    invoice = {"invoiceNumber": "INV-1", "status": "paid"}
-    with Receiver(tmp_path, [SCRIPT]) as receiver:
-        answers = {name: receiver.raw(head + data).split()[1:2] for name, data in chunks.items()}
-        assert answers == {name: [b"400"] for name in chunks}
-        assert receiver.deliver(1, chunked=True, data=invoice).json()["new"] is True
-        receiver.until("Invoice INV-1 is paid")
+# What goes wrong
 
 
-# --- main
-def test_it_listens_on_this_machine_only(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    module = load("05_webhooks")
-    monkeypatch.setenv("CYNCO_WEBHOOK_SECRET", SECRET)
-    monkeypatch.setattr(os, "_exit", sys.exit)
-    monkeypatch.setattr(socket, "create_server", create := Mock())
-    monkeypatch.setattr(module, "make_server", make := Mock())
-    options = {"threaded": True, "fd": create.return_value.fileno()}
-    for environ, port in [("", 3456), ("8080", 8080)]:
-        monkeypatch.setenv("PORT", environ)
-        with pytest.raises(SystemExit, match="1"):
-            module.main(["--database", str(tmp_path / "inbox.db")])
-        module.worker.submit(int).result()
-        create.assert_called_with(("127.0.0.1", port))
-        make.assert_called_with("127.0.0.1", port, module.app, **options)
+def test_a_mistake_in_a_handler_is_shown_with_its_line_and_ends_nothing(
+    start: Start,
+) -> None:
+    receiver = start()
+    receiver.deliver(1, data={"nmae": "Acme"})
+    receiver.until("KeyError: 'name'")
+    assert "Could not handle evt_1" in receiver.output
+    assert "{customer['name']}" in receiver.output
+    receiver.deliver(2)
+    receiver.until("New customer: C2")
 
 
-WRONG = ["--database .", "--database no/inbox", "--port 70000", "--port {}", "CYNCO_WEBHOOK_SECRET"]
+CHUNKED = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
-@pytest.mark.parametrize("problem", WRONG)
-def test_what_it_cannot_use_is_one_line_and_exit_code_1(tmp_path: Path, problem: str) -> None:
+def test_malformed_chunks_end_no_process_and_good_ones_are_read(start: Start) -> None:
+    receiver = start()
+    negative = receiver.send_bytes(CHUNKED + b"-5\r\n{}\r\n0\r\n\r\n")
+    broken_off = receiver.send_bytes(CHUNKED + b"f0000\r\n{}")
+    huge = receiver.send_bytes(CHUNKED + b"fffffffff\r\n{}")
+    no_terminator = receiver.send_bytes(CHUNKED + b"2\r\n{}XX0\r\n\r\n")
+    assert negative.startswith(b"HTTP/1.1 400")
+    assert broken_off.startswith(b"HTTP/1.1 400")
+    assert huge.startswith(b"HTTP/1.1 4")
+    assert no_terminator.startswith(b"HTTP/1.1 400")
+    body = b'{"id":"evt_1","type":"bill.paid","data":{}}'
+    headers = webhook_headers("Cynco-Signature", body, secret=SECRET)
+    chunks = iter([body[:9], body[9:]])
+    requests.post(receiver.url(), data=chunks, headers=headers, timeout=PATIENCE)
+    receiver.until("No handler for bill.paid")
+
+
+def test_no_output_has_the_secret_or_a_body(start: Start) -> None:
+    receiver = start()
+    private = {"note": "PRIVATE"}
+    assert receiver.deliver(1, "bill.paid", private).status_code == 200
+    assert receiver.deliver(2, "invoice.paid", private).status_code == 200
+    assert receiver.deliver(3, "bill.paid", private, "whsec_no").status_code == 401
+    receiver.until("KeyError")
+    receiver.end()
+    assert "Handled evt_1" in receiver.output
+    assert "Rejected" in receiver.output
+    assert "PRIVATE" not in receiver.output
+    assert "whsec_" not in receiver.output
+
+
+# What it cannot use
+
+
+def test_a_missing_secret_is_one_line(tmp_path: Path) -> None:
+    result = run(SCRIPT, "--port", "0", cwd=tmp_path, CYNCO_WEBHOOK_SECRET=" , ")
+    assert result.returncode == 1
+    assert result.stdout == ""
+    assert result.stderr.startswith("Error: CYNCO_WEBHOOK_SECRET is not set. ")
+    assert result.stderr.count("\n") == 1
+
+
+UNUSABLE = [
+    pytest.param("missing/inbox.db", "Error: ", id="a missing folder"),
+    pytest.param("text.db", "Error: cannot use the inbox ", id="no database"),
+]
+
+
+@pytest.mark.parametrize(("inbox", "message"), UNUSABLE)
+def test_an_unusable_inbox_is_one_line(
+    tmp_path: Path, inbox: str, message: str
+) -> None:
+    (tmp_path / "text.db").write_text("no database" * 100)
+    result = run(
+        SCRIPT,
+        "--port",
+        "0",
+        cwd=tmp_path,
+        CYNCO_WEBHOOK_SECRET=SECRET,
+        CYNCO_INBOX=inbox,
+    )
+    assert result.returncode == 1
+    assert result.stdout == ""
+    assert result.stderr.startswith(message)
+    assert Path(inbox).name in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+@on_posix  # on Windows, two programs can listen on one port
+def test_a_port_in_use_is_a_short_message(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        problem = problem.format(taken.getsockname()[1])
-        arguments, secret = (problem.split(), SECRET) if " " in problem else ([], "")
-        result = run(SCRIPT, *arguments, cwd=tmp_path, CYNCO_WEBHOOK_SECRET=secret, PORT="0")
-    assert (result.returncode, result.stdout) == (1, "")
-    assert re.fullmatch(f"Error: .*{problem}.+\n", result.stderr)
+        port = str(taken.getsockname()[1])
+        result = run(SCRIPT, "--port", port, cwd=tmp_path, CYNCO_WEBHOOK_SECRET=SECRET)
+    assert result.returncode == 1
+    assert f"Port {port} is in use" in result.stderr
+    assert result.stderr.count("\n") == 2
+
+
+@on_posix
+def test_under_gunicorn_a_missing_secret_ends_it_and_the_log_says_why(
+    tmp_path: Path,
+) -> None:
+    result = run(
+        "-m",
+        "gunicorn",
+        "--bind=127.0.0.1:0",
+        "05_webhooks:create_app()",
+        HOME=str(tmp_path),
+        CYNCO_WEBHOOK_SECRET="",
+    )
+    assert result.returncode != 0
+    assert "CyncoError: CYNCO_WEBHOOK_SECRET is not set" in result.stderr

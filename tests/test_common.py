@@ -1,327 +1,858 @@
-"""_common.py: responses, waits, retries, errors in one line, the key, run(), money, tables."""
+"""_common.py: errors, the key, responses, waits, retries, run(), and exact money."""
 
 import io
 import os
+import pickle
 import random
-import re
 import socket
-import ssl
 import sys
 import time
 from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
-from unittest.mock import Mock
 
 import pytest
 import requests
-import sandbox
-import sandbox_api
-import trustme
-from conftest import API, KEY, envelope, failure, reply, run
-from flask import Flask
+from conftest import API, KEY, failure, reply, run, success
 
 import _common
-from _common import ConfigError, CyncoAPIError, describe, handle_response, with_retry
+from _common import CyncoAPIError, CyncoError, describe, handle_response, with_retry
 
-Patch = pytest.MonkeyPatch
 NOW = 1774947600
-LOST = requests.ConnectionError("Connection aborted")
-NOT_JSON = ["<html>Log in to the proxy</html>", b"", b'"\xff"', b"[" * 100_000, b"9" * 5000]
-BROKEN = ["null", "[{}]", '{"success": 1, "data": []}', '{"success": true, "error": {"code": 1}}']
+HINT = "check CYNCO_BASE_URL and any proxy"
 
 
-def test_base_url_comes_from_the_environment_unless_it_is_empty() -> None:
-    code = "import importlib, os, _common as c; print(c.BASE_URL); os.environ['CYNCO_BASE_URL']=''"
-    code += "; importlib.reload(c); print(c.BASE_URL)"
-    done = run("-c", code, CYNCO_BASE_URL=" https://staging.cynco.io/api/v1/ ")
-    assert done.stdout == "https://staging.cynco.io/api/v1\nhttps://app.cynco.io/api/v1\n"
+# BASE_URL
 
 
-# --- CyncoAPIError and handle_response
-def refused(response: requests.Response) -> CyncoAPIError:
+def test_base_url_comes_from_the_environment_without_its_last_slash() -> None:
+    code = "import _common; print(_common.BASE_URL)"
+
+    done = run("-c", code, CYNCO_BASE_URL="https://staging.cynco.io/api/v1/")
+
+    assert done.stdout == "https://staging.cynco.io/api/v1\n"
+
+
+def test_base_url_is_cyncos_own_by_default() -> None:
+    assert _common.BASE_URL == "https://app.cynco.io/api/v1"
+
+
+# CyncoAPIError
+
+INVALID = CyncoAPIError(
+    422,
+    "VALIDATION_ERROR",
+    "Invalid",
+    [
+        {"field": "name", "message": "is required"},
+        {"field": "email", "message": "is bad"},
+    ],
+    "req_9",
+    3600.0,
+)
+
+
+def test_an_api_error_is_an_error_of_cynco() -> None:
+    assert isinstance(INVALID, CyncoError)
+    assert isinstance(INVALID, Exception)  # not SystemExit: a web app goes on
+
+
+def test_the_text_of_an_error_says_all() -> None:
+    assert str(INVALID) == (
+        "422 VALIDATION_ERROR: Invalid; name: is required; email: is bad [req_9]"
+        "; retry after 3600 s"
+    )
+
+
+def test_the_text_of_a_short_error_has_nothing_empty_in_it() -> None:
+    error = CyncoAPIError(404, "NOT_FOUND", "No such customer")
+
+    assert str(error) == "404 NOT_FOUND: No such customer"
+
+
+def test_an_error_can_be_pickled() -> None:
+    copy = pickle.loads(pickle.dumps(INVALID))
+
+    assert type(copy) is CyncoAPIError
+    assert copy.status_code == 422
+    assert copy.code == "VALIDATION_ERROR"
+    assert copy.message == "Invalid"
+    assert copy.details == INVALID.details
+    assert copy.request_id == "req_9"
+    assert copy.retry_after == 3600
+    assert str(copy) == str(INVALID)
+
+
+# auth_headers
+
+
+def test_the_key_is_sent_as_a_bearer_token(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CYNCO_API_KEY", "cak_123")
+
+    assert _common.auth_headers() == {"Authorization": "Bearer cak_123"}
+
+
+def test_space_around_the_key_is_not_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CYNCO_API_KEY", " cak_123\n")
+
+    assert _common.auth_headers() == {"Authorization": "Bearer cak_123"}
+
+
+@pytest.mark.parametrize("key", [None, "", " \n"], ids=["missing", "empty", "blank"])
+def test_without_a_key_the_error_says_how_to_set_one(
+    monkeypatch: pytest.MonkeyPatch, key: str | None
+) -> None:
+    monkeypatch.delenv("CYNCO_API_KEY")
+    if key is not None:
+        monkeypatch.setenv("CYNCO_API_KEY", key)
+
+    with pytest.raises(CyncoError) as caught:
+        _common.auth_headers()
+
+    text = str(caught.value)
+    assert text.startswith("CYNCO_API_KEY is not set. ")
+    assert "Settings > API Keys" in text
+    assert "export CYNCO_API_KEY=cak_..." in text
+    assert 'PowerShell: $env:CYNCO_API_KEY="cak_..."' in text
+    assert "python tests/sandbox.py" in text
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        '"cak_secret"',
+        "cak_sec ret",
+        "cak_sec\nret",
+        "Bearer cak_secret",
+        "cak_secr\u00e9t",
+        "sk_secret",
+    ],
+    ids=["quotes", "space", "line break", "Bearer", "non-ASCII", "another prefix"],
+)
+def test_what_is_no_key_is_an_error_that_does_not_show_it(
+    monkeypatch: pytest.MonkeyPatch, key: str
+) -> None:
+    monkeypatch.setenv("CYNCO_API_KEY", key)
+
+    with pytest.raises(CyncoError) as caught:
+        _common.auth_headers()
+
+    text = "CYNCO_API_KEY must be cak_... without quotes, spaces, Bearer"
+    assert str(caught.value) == text
+    assert "sec" not in repr(caught.value)
+
+
+@pytest.mark.parametrize(
+    "url", ["https://x.example", "http://localhost:1", "http://127.0.0.1:1"]
+)
+def test_the_key_goes_out_over_https_or_to_localhost(
+    monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    monkeypatch.setattr(_common, "BASE_URL", url)
+
+    assert _common.auth_headers() == {"Authorization": f"Bearer {KEY}"}
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["http://app.cynco.io/api/v1", "http://localhost.example.com", "app.cynco.io", ""],
+)
+def test_the_key_goes_out_nowhere_else(
+    monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    monkeypatch.setattr(_common, "BASE_URL", url)
+
+    with pytest.raises(CyncoError, match=r"^CYNCO_BASE_URL must begin with https://$"):
+        _common.auth_headers()
+
+
+# handle_response
+
+
+def read_failure(response: requests.Response) -> CyncoAPIError:
+    """Return the error that handle_response raises."""
     with pytest.raises(CyncoAPIError) as caught:
         handle_response(response)
     return caught.value
-
-
-@pytest.mark.parametrize("status", [200, 299])
-def test_a_success_is_the_whole_envelope_with_exact_decimals(status: int) -> None:
-    body = '{"success": true, "data": [12345678901234567.89], "pagination": null}'
-    expected = {"success": True, "data": [Decimal("12345678901234567.89")], "pagination": None}
-    assert handle_response(reply(body, status)) == expected
 
 
 def test_a_204_is_a_success_without_data() -> None:
     assert handle_response(reply(b"", 204)) == {"success": True, "data": None}
 
 
-@pytest.mark.parametrize("status", [199, 300, 307, 404])
-def test_only_a_2xx_is_a_success(status: int) -> None:
-    assert refused(reply(envelope([]), status)).status_code == status
+@pytest.mark.parametrize("status", [200, 201, 299])
+def test_a_success_is_the_whole_envelope(status: int) -> None:
+    body = {"success": True, "data": [1], "pagination": {"total": 1}, "meta": {}}
+
+    assert handle_response(reply(body, status)) == body
 
 
-def test_an_error_tells_all_that_the_envelope_says() -> None:
-    details = [{"field": "name", "message": "is required"}, {"field": "email", "message": "is bad"}]
-    error = refused(failure(422, "VALIDATION_ERROR", "Invalid", details=details))
-    assert (error.code, error.message, error.details) == ("VALIDATION_ERROR", "Invalid", details)
-    assert (error.status_code, error.request_id, error.retry_after) == (422, "req_9", None)
-    assert str(error) == "422 VALIDATION_ERROR: Invalid; name: is required; email: is bad [req_9]"
+def test_an_amount_is_an_exact_decimal() -> None:
+    body = b'{"success": true, "data": 12345678901234567.89}'
+
+    envelope = handle_response(reply(body))
+
+    assert envelope["data"] == Decimal("12345678901234567.89")
+
+
+def test_a_success_may_have_data_that_is_null() -> None:
+    envelope = handle_response(success(None))
+
+    assert envelope["data"] is None
+
+
+def test_a_failure_is_an_error_with_all_that_it_says() -> None:
+    details = [{"field": "name", "message": "is required"}]
+
+    error = read_failure(failure(422, "VALIDATION_ERROR", "Invalid", details))
+
+    assert error.status_code == 422
+    assert error.code == "VALIDATION_ERROR"
+    assert error.message == "Invalid"
+    assert error.details == details
+    assert error.request_id == "req_9"
+    assert error.retry_after == 0
+
+
+def test_a_failure_tells_how_long_to_wait() -> None:
+    error = read_failure(failure(429, headers={"Retry-After": "7"}))
+
+    assert error.retry_after == 7
+
+
+def test_a_failure_is_one_whatever_the_status() -> None:
+    error = read_failure(failure(200, "CODE", "Message"))
+
+    assert str(error) == "200 CODE: Message [req_9]"
 
 
 @pytest.mark.parametrize(
-    "body", [*NOT_JSON, *BROKEN, {"error": "M"}], ids=lambda body: repr(body)[:30]
+    "body",
+    [
+        {"success": False, "error": {"code": "C", "message": "M"}},
+        {
+            "success": False,
+            "error": {"code": "C", "message": "M", "details": None},
+            "meta": None,
+        },
+        {
+            "success": False,
+            "error": {"code": "C", "message": "M", "details": []},
+            "meta": {},
+        },
+    ],
+    ids=["missing", "null", "empty"],
 )
-def test_what_is_no_envelope_is_an_error_in_one_line(body: Any) -> None:
-    text = "UNREADABLE: not a Cynco API response; check CYNCO_BASE_URL and any proxy"
-    for status in (200, 502):
-        assert str(refused(reply(body, status))) == f"{status} {text}"
+def test_code_and_message_survive_without_details_and_meta(body: Any) -> None:
+    error = read_failure(reply(body, 422))
+
+    assert str(error) == "422 C: M"
+    assert error.request_id is None
 
 
-@pytest.mark.parametrize("details", [{}, {"details": None}, {"details": ["text", 5]}], ids=str)
-def test_missing_or_odd_parts_hide_no_message(details: dict[str, Any]) -> None:
-    error = {"code": "C", "message": "M", **details}
-    body = {"success": False, "data": [], "error": error}  # an error whatever the status
-    assert str(refused(reply(body))) == "200 C: M"
-    assert str(refused(reply({**body, "meta": {"requestId": "req_9"}}))) == "200 C: M [req_9]"
+def test_the_message_survives_without_a_code() -> None:
+    error = read_failure(reply({"success": False, "error": {"message": "M"}}, 422))
+
+    assert str(error) == "422 NO_CODE: M"
 
 
-# --- requested_wait
+def test_the_message_survives_a_code_of_null() -> None:
+    body = {"success": False, "error": {"code": None, "message": "M"}}
+
+    error = read_failure(reply(body, 422))
+
+    assert error.message == "M"
+
+
+def test_the_code_survives_without_a_message() -> None:
+    error = read_failure(reply({"success": False, "error": {"code": "C"}}, 422))
+
+    assert str(error) == "422 C: no message"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"<html>Log in to the proxy</html>",
+        b"",
+        b"null",
+        b"[]",
+        b"[{}]",
+        b'"text"',
+        b'"\xff"',
+        b"[" * 100_000,
+        b"9" * 5000,
+        b'{"success": true}',
+        b'{"success": 1, "data": []}',
+        b'{"success": true, "error": null}',
+        b'{"success": false, "error": "text"}',
+    ],
+    ids=[
+        "HTML",
+        "empty",
+        "null",
+        "list",
+        "list of objects",
+        "text",
+        "not UTF-8",
+        "deep nesting",
+        "5000 digits",
+        "success without data",
+        "success that is not true",
+        "error of null",
+        "error of text",
+    ],
+)
+@pytest.mark.parametrize("status", [200, 502])
+def test_anything_else_is_unreadable(body: bytes, status: int) -> None:
+    error = read_failure(reply(body, status))
+
+    assert error.status_code == status
+    assert error.code == "UNREADABLE"
+    assert HINT in error.message
+    assert error.details == []
+
+
+@pytest.mark.parametrize("status", [199, 300, 307, 404])
+def test_a_success_with_another_status_than_2xx_is_unreadable(status: int) -> None:
+    error = read_failure(success([], status=status))
+
+    assert error.status_code == status
+    assert error.code == "UNREADABLE"
+    assert HINT in error.message
+
+
+# requested_wait
+
+
 @pytest.mark.parametrize(
     ("status", "headers", "seconds"),
     [
         (503, {"Retry-After": "7"}, 7),
-        (429, {"Retry-After": "7", "X-RateLimit-Reset": str(NOW + 30)}, 7),
-        (429, {"X-RateLimit-Reset": str(NOW + 30)}, 30),
-        (429, {"X-RateLimit-Reset": str(NOW - 5)}, 0),  # our clock is ahead
-        (429, {"X-RateLimit-Reset": str(NOW + 3600)}, 60),  # our clock is behind
-        (408, {"X-RateLimit-Reset": str(NOW + 30)}, None),
-        (503, {"X-RateLimit-Reset": str(NOW + 30)}, None),
-        (429, {"Retry-After": "Tue, 31 Mar 2026 09:00:20 GMT", "X-RateLimit-Reset": "soon"}, None),
+        (429, {"Retry-After": "7", "X-RateLimit-Reset": "1774947630"}, 7),
+        (429, {"X-RateLimit-Reset": "1774947630"}, 30),
+        (429, {"X-RateLimit-Reset": "1774947595"}, 0),
+        (429, {"X-RateLimit-Reset": "1774951200"}, 60),
+        (408, {"X-RateLimit-Reset": "1774947630"}, 0),
+        (503, {"X-RateLimit-Reset": "1774947630"}, 0),
+        (429, {"Retry-After": "Tue, 31 Mar 2026 09:00:20 GMT"}, 0),
+        (429, {"X-RateLimit-Reset": "soon"}, 0),
+        (429, {}, 0),
     ],
-    ids=str,
+    ids=[
+        "Retry-After",
+        "Retry-After before reset",
+        "reset in 30 s",
+        "reset in the past",
+        "reset in an hour",
+        "reset, but 408",
+        "reset, but 503",
+        "a date",
+        "no number",
+        "neither",
+    ],
 )
-def test_requested_wait(monkeypatch: Patch, status: int, headers: Any, seconds: Any) -> None:
-    monkeypatch.setattr(time, "time", lambda: float(NOW))
-    assert refused(failure(status, headers=headers)).retry_after == seconds
+def test_requested_wait(
+    monkeypatch: pytest.MonkeyPatch, status: int, headers: Any, seconds: float
+) -> None:
+    def now() -> float:
+        return NOW
+
+    monkeypatch.setattr(time, "time", now)
+
+    response = failure(status, headers=headers)
+
+    assert _common.requested_wait(response) == seconds
 
 
-# --- with_retry
-def transient(status: int = 503, retry_after: float | None = None) -> CyncoAPIError:
-    return CyncoAPIError(status, "SOME_CODE", "Try later", retry_after=retry_after)
+# with_retry
 
 
-def http_error(status: int) -> requests.HTTPError:
-    return requests.HTTPError(response=failure(status, headers={"Retry-After": "7"}))
+def get_data() -> Any:
+    """Send a request, as the scripts do."""
+    response = requests.get("https://app.cynco.io/api/v1/invoices", timeout=30)
+    return handle_response(response)["data"]
 
 
-def failing(*errors: BaseException) -> Mock:
-    return Mock(side_effect=[*errors, "done"])
+def test_a_function_alone_is_called_once(api: API) -> None:
+    api.replies = [success("done")]
+
+    assert with_retry(get_data) == "done"
+    assert len(api.requests) == 1
+    assert api.sleeps == []
 
 
-def is_retried(error: Exception) -> bool:
-    try:
-        return bool(with_retry(failing(error)) == "done")
-    except type(error):
-        return False
+def test_arguments_are_passed_on() -> None:
+    assert with_retry(divmod, 7, 2) == (3, 1)
 
 
-def test_waits_double_up_to_eight_seconds_and_are_random(api: API, monkeypatch: Patch) -> None:
-    uniform = Mock(return_value=0.5)
-    monkeypatch.setattr(random, "uniform", uniform)
-    assert with_retry(failing(*[transient()] * 7), attempts=8) == "done"
-    assert api.sleeps == [0.25, 0.5, 1, 2, 4, 4, 4]
-    assert {call.args for call in uniform.call_args_list} == {(0.5, 1)}
+def test_every_attempt_gets_the_arguments(api: API) -> None:
+    def get_page(name: str, number: int) -> Any:
+        response = requests.get(f"http://127.0.0.1/{name}/{number}", timeout=30)
+        return handle_response(response)["data"]
+
+    api.replies = [failure(503), success("done")]
+
+    assert with_retry(get_page, "page", 7) == "done"
+    assert api.requests[0].url == "http://127.0.0.1/page/7"
+    assert api.requests[1].url == "http://127.0.0.1/page/7"
 
 
-def test_the_last_of_four_attempts_raises_its_error(api: API) -> None:
-    errors = [transient() for _ in range(9)]
+def test_the_fourth_attempt_may_succeed(api: API) -> None:
+    api.replies = [failure(503), failure(503), failure(503), success("done")]
+
+    assert with_retry(get_data) == "done"
+
+
+def test_the_error_of_the_fourth_attempt_is_raised(api: API) -> None:
+    api.replies = [failure(500), failure(501), failure(502), failure(503)]
+
     with pytest.raises(CyncoAPIError) as caught:
-        with_retry(failing(*errors))
-    assert (errors.index(caught.value), len(api.sleeps)) == (3, 3)
+        with_retry(get_data)
+
+    assert caught.value.status_code == 503
+    assert len(api.requests) == 4
+    assert len(api.sleeps) == 3
 
 
-@pytest.mark.parametrize("make", [transient, http_error])
-def test_only_transient_statuses_are_retried(api: API, make: Callable[[int], Exception]) -> None:
-    retried = [status for status in range(200, 600) if is_retried(make(status))]
-    assert retried == [408, 429, *range(500, 600)]
+def test_the_number_of_attempts_can_be_set(api: API) -> None:
+    api.replies = [failure(503), failure(503)]
+
+    with pytest.raises(CyncoAPIError):
+        with_retry(get_data, attempts=2)
+
+    assert len(api.requests) == 2
 
 
-def test_only_lost_connections_and_responses_are_retried(api: API) -> None:
-    exceptions = requests.exceptions
-    lost = [LOST, requests.ReadTimeout(), exceptions.ChunkedEncodingError(), exceptions.SSLError()]
-    final = [exceptions.InvalidURL(), requests.HTTPError("made by hand"), KeyError("data")]
-    assert [error for error in [*lost, *final] if is_retried(error)] == lost
+def test_one_attempt_is_not_repeated(api: API) -> None:
+    api.replies = [failure(503)]
+
+    with pytest.raises(CyncoAPIError):
+        with_retry(get_data, attempts=1)
+
+    assert api.sleeps == []
 
 
-def test_a_bad_certificate_is_not_retried(caplog: pytest.LogCaptureFixture) -> None:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    trustme.CA().issue_cert("127.0.0.1").configure_cert(context)
-    server = sandbox.SandboxServer(sandbox_api.create_app(invoices=1))
-    server.socket = context.wrap_socket(server.socket, server_side=True)
-    host = f"127.0.0.1:{server.server_port}"
-    with server, pytest.raises(requests.exceptions.SSLError) as caught:
-        with_retry(lambda: requests.get(f"https://{host}/", timeout=5))
-    assert caplog.messages == []  # no notice of a retry
-    assert re.match(f"no connection to {host}: .*certificate verify failed", describe(caught.value))
+@pytest.mark.parametrize(
+    ("choose", "sleeps"),
+    [
+        (min, [0.25, 0.5, 1, 2, 4, 4]),
+        (max, [0.5, 1, 2, 4, 8, 8]),
+    ],
+    ids=["shortest", "longest"],
+)
+def test_waits_double_up_to_eight_seconds_and_are_random(
+    api: API, monkeypatch: pytest.MonkeyPatch, choose: Any, sleeps: list[float]
+) -> None:
+    monkeypatch.setattr(random, "uniform", choose)
+    api.replies = [
+        failure(503),
+        failure(503),
+        failure(503),
+        failure(503),
+        failure(503),
+        failure(503),
+        success("done"),
+    ]
+
+    with_retry(get_data, attempts=7)
+
+    assert api.sleeps == sleeps
 
 
-def test_the_requested_wait_is_a_minimum(api: API) -> None:
-    assert with_retry(failing(transient(429, 7), http_error(503), transient(429, 0.1))) == "done"
-    assert api.sleeps[:2] == [7, 7]
-    assert 1 <= api.sleeps[2] <= 2
+@pytest.mark.parametrize("status", [429, 500, 502, 503, 504, 599])
+def test_a_transient_status_is_retried(api: API, status: int) -> None:
+    api.replies = [failure(status), success("done")]
+
+    assert with_retry(get_data) == "done"
 
 
-def test_a_wait_of_more_than_65_seconds_is_not_slept(api: API) -> None:
-    assert (is_retried(transient(429, 65)), is_retried(transient(429, 66))) == (True, False)
+@pytest.mark.parametrize("status", [200, 307, 400, 401, 403, 404, 408, 409, 422, 499])
+def test_no_other_status_is_retried(api: API, status: int) -> None:
+    api.replies = [failure(status)]
+
+    with pytest.raises(CyncoAPIError):
+        with_retry(get_data)
+
+    assert api.sleeps == []
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        requests.ConnectionError("aborted"),
+        requests.ConnectTimeout("timed out"),
+        requests.ReadTimeout("timed out"),
+        requests.exceptions.ChunkedEncodingError("ended early"),
+        requests.exceptions.ProxyError("refused"),
+    ],
+    ids=["connection", "connect timeout", "read timeout", "chunked encoding", "proxy"],
+)
+def test_no_response_is_retried(api: API, error: Exception) -> None:
+    api.replies = [error, success("done")]
+
+    assert with_retry(get_data) == "done"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [KeyError("data"), requests.exceptions.InvalidURL("x"), OSError("disk")],
+    ids=["KeyError", "InvalidURL", "OSError"],
+)
+def test_no_other_error_is_retried(api: API, error: Exception) -> None:
+    api.replies = [error]
+
+    with pytest.raises(type(error)):
+        with_retry(get_data)
+
+    assert api.sleeps == []
+
+
+def test_the_requested_wait_is_kept(api: API) -> None:
+    api.replies = [failure(429, headers={"Retry-After": "7"}), success("done")]
+
+    with_retry(get_data)
+
+    assert api.sleeps == [7]
+
+
+def test_the_requested_wait_is_only_a_minimum(
+    api: API, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(random, "uniform", max)
+    limited = failure(429, headers={"Retry-After": "1"})
+    api.replies = [failure(503), failure(503), limited, success("done")]
+
+    with_retry(get_data)
+
+    assert api.sleeps == [0.5, 1, 2]
+
+
+def test_a_wait_of_65_seconds_is_slept(api: API) -> None:
+    api.replies = [failure(429, headers={"Retry-After": "65"}), success("done")]
+
+    with_retry(get_data)
+
     assert api.sleeps == [65]
 
 
-def test_the_notice_says_what_failed_and_what_comes_next(api: API, caplog: Any) -> None:
-    with_retry(failing(LOST, transient(429, 4)))
-    lost = f"{describe(LOST)}; retrying in {api.sleeps[0]:.1f} s (2 of 4)"
-    limited = "429 SOME_CODE: Try later; retrying in 4.0 s (3 of 4)"
-    assert caplog.record_tuples == [("cynco", 30, lost), ("cynco", 30, limited)]  # 30 is WARNING
+def test_a_longer_wait_is_an_error(api: API) -> None:
+    api.replies = [failure(429, headers={"Retry-After": "66"})]
+
+    with pytest.raises(CyncoAPIError, match=r"; retry after 66 s$"):
+        with_retry(get_data)
+
+    assert api.sleeps == []
 
 
-# --- describe and one_line
-def test_a_refused_connection_names_host_and_cause() -> None:
+def test_each_retry_is_logged_with_its_cause_and_wait(
+    api: API, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(random, "uniform", max)
+    lost = requests.ConnectionError("Connection aborted")
+    limited = failure(429, "RATE_LIMITED", "Slow down", headers={"Retry-After": "4"})
+    api.replies = [lost, limited, success("done")]
+
+    with_retry(get_data)
+
+    first = "no response from app.cynco.io: Connection aborted; retrying in 0.5 s"
+    second = "429 RATE_LIMITED: Slow down [req_9]; retry after 4 s; retrying in 4.0 s"
+    assert caplog.messages == [first, second]
+    assert caplog.records[0].name == "cynco"
+    assert caplog.records[0].levelname == "WARNING"
+
+
+# describe
+
+
+@pytest.fixture
+def closed_port() -> int:
+    """A port on localhost that refuses connections."""
     with socket.create_server(("127.0.0.1", 0)) as server:
-        host = f"127.0.0.1:{server.getsockname()[1]}"
+        port: int = server.getsockname()[1]
+    return port
+
+
+def test_a_refused_connection_names_its_own_host_and_the_cause(
+    closed_port: int,
+) -> None:
     with pytest.raises(requests.ConnectionError) as caught:
-        requests.get(f"http://{host}/api/v1", timeout=5)
-    words = r"[\w ]*refused.*" if os.name == "nt" else "Connection refused"
-    assert re.fullmatch(f"no connection to {host}: {words}", describe(caught.value))
+        requests.get(f"http://127.0.0.1:{closed_port}/hook?token=secret", timeout=5)
+
+    text = describe(caught.value)
+    assert text.startswith(f"no response from 127.0.0.1:{closed_port}: [")
+    assert "refused" in text
+    assert "hook" not in text
+    assert "secret" not in text
 
 
-def test_an_error_is_one_printable_line_with_the_first_cause() -> None:
-    unknown_host = requests.ConnectionError("HTTPSConnectionPool(host='app.cynco.io', port=443)")
-    unknown_host.__cause__ = socket.gaierror(-2, "Name or service not known")
-    lines = {
-        unknown_host: "no connection to app.cynco.io: Name or service not known",
-        requests.ConnectionError("a\r\nb"): "no connection to app.cynco.io: a  b",
-        requests.ReadTimeout("timed out"): "no response from app.cynco.io: timed out",
-        requests.ConnectTimeout("timed out"): "no response from app.cynco.io: timed out",
-        CyncoAPIError(404, "C", "a\nb\x1b[2J", [{}]): "404 C: a b [2J; None: None",
-    }
-    assert {error: describe(error) for error in lines} == lines
+def test_a_refused_proxy_is_said_to_be_one(closed_port: int) -> None:
+    proxies = {"http": f"http://127.0.0.1:{closed_port}"}
+
+    with pytest.raises(requests.exceptions.ProxyError) as caught:
+        requests.get("http://127.0.0.1:1/", proxies=proxies, timeout=5)
+
+    text = describe(caught.value)
+    assert text.startswith("no response through your proxy: [")
+    assert "refused" in text
 
 
-# --- auth_headers
-def test_the_key_goes_out_over_https_or_to_localhost_only(monkeypatch: Patch) -> None:
-    monkeypatch.setenv("CYNCO_API_KEY", f" {KEY}\n")
-    for url in ("https://x.example", "http://localhost:1", "http://127.0.0.1:1"):
-        monkeypatch.setattr(_common, "BASE_URL", url)
-        assert _common.auth_headers() == {"Authorization": f"Bearer {KEY}"}
-    for url in ("http://app.cynco.io/api/v1", "http://localhost.example.com", ""):
-        monkeypatch.setattr(_common, "BASE_URL", url)
-        with pytest.raises(ConfigError, match=r"^CYNCO_BASE_URL must begin with https://"):
-            _common.auth_headers()
+def test_the_innermost_cause_is_named() -> None:
+    error = requests.ConnectionError("HTTPSConnectionPool(host='app.cynco.io')")
+    error.__context__ = OSError("Max retries exceeded")
+    error.__context__.__context__ = socket.gaierror(-2, "Name or service not known")
+
+    text = "no response from app.cynco.io: [Errno -2] Name or service not known"
+    assert describe(error) == text
 
 
-@pytest.mark.parametrize("key", ["", "sk_sec", "cak_sec ret", "cak_sec\nX:y", "cak_sec\u00e9"])
-def test_a_key_that_cannot_be_sent_is_not_shown(monkeypatch: Patch, key: str) -> None:
-    monkeypatch.setattr(os, "environ", {"CYNCO_API_KEY": key} if key else {})
-    with pytest.raises(ConfigError, match=r"^CYNCO_API_KEY is not set.*Settings > API") as caught:
-        _common.auth_headers()
-    assert "export CYNCO_API_KEY=cak_... (PowerShell: $env:CYNCO_API_KEY=" in str(caught.value)
-    assert "sec" not in str(caught.value)
+def test_an_error_without_a_cause_is_its_own() -> None:
+    error = requests.ReadTimeout("timed out")
+
+    assert describe(error) == "no response from app.cynco.io: timed out"
 
 
-def test_a_web_application_without_a_key_goes_on(monkeypatch: Patch) -> None:
-    app = Flask("host")
-    app.get("/")(lambda: _common.auth_headers())
-    monkeypatch.delenv("CYNCO_API_KEY")
-    assert app.test_client().get("/").status_code == 500
-    monkeypatch.setenv("CYNCO_API_KEY", KEY)
-    assert app.test_client().get("/").status_code == 200
+# run
 
 
-# --- run
-def exit_code_of(main: Callable[[], int]) -> Any:
+def raising(error: BaseException) -> Callable[[], int]:
+    """Return a main() that fails."""
+
+    def main() -> int:
+        raise error
+
+    return main
+
+
+@pytest.mark.parametrize("code", [0, 1, 2])
+def test_the_exit_code_is_that_of_main(code: int) -> None:
+    def main() -> int:
+        return code
+
     with pytest.raises(SystemExit) as stop:
         _common.run(main)
-    return stop.value.code
+
+    assert stop.value.code == code
 
 
-def test_an_expected_error_is_one_line_and_exit_code_1() -> None:
-    texts: dict[BaseException, str] = {
-        ConfigError("CYNCO_API_KEY is not set"): "Error: CYNCO_API_KEY is not set",
-        transient(): "Error: 503 SOME_CODE: Try later",
-        LOST: "Error: no connection to app.cynco.io: Connection aborted",
-        KeyboardInterrupt(): "\nStopped.",
-    }  # given a text, Python prints it on stderr and exits with 1
-    assert {error: exit_code_of(failing(error)) for error in texts} == texts
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (CyncoError("CYNCO_API_KEY is not set"), "Error: CYNCO_API_KEY is not set"),
+        (CyncoAPIError(503, "C", "Try later"), "Error: 503 C: Try later"),
+        (
+            requests.ConnectionError("aborted"),
+            "Error: no response from app.cynco.io: aborted",
+        ),
+        (requests.exceptions.InvalidURL("No host supplied"), "Error: No host supplied"),
+        (KeyboardInterrupt(), "\nStopped."),
+    ],
+    ids=["CyncoError", "CyncoAPIError", "no response", "InvalidURL", "Ctrl-C"],
+)
+def test_an_expected_failure_is_one_line(error: BaseException, line: str) -> None:
+    with pytest.raises(SystemExit) as stop:
+        _common.run(raising(error))
+
+    # Given a text, Python prints it to stderr and exits with 1.
+    assert stop.value.code == line
 
 
 def test_a_bug_keeps_its_traceback() -> None:
     with pytest.raises(KeyError, match="customer_id"):
-        _common.run(failing(KeyError("customer_id")))
+        _common.run(raising(KeyError("customer_id")))
 
 
-def test_a_notebooks_stdout_is_left_alone(monkeypatch: Patch) -> None:
+def test_the_stdout_of_a_notebook_is_left_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(sys, "stdout", io.StringIO())  # it has no reconfigure()
-    assert exit_code_of(lambda: 3) == 3
+
+    with pytest.raises(SystemExit) as stop:
+        _common.run(raising(CyncoError("No key")))
+
+    assert stop.value.code == "Error: No key"
+
+
+CHINESE = r"""
+import _common
+
+
+def main():
+    print("\u6c38")
+
+
+_common.run(main)
+"""
 
 
 def test_a_console_without_a_letter_shows_its_code() -> None:
-    code = r"import _common; _common.run(lambda: print('\u6c38'))"
-    done = run("-c", code, PYTHONIOENCODING="ascii")
-    assert (done.returncode, done.stdout, done.stderr) == (0, "\\u6c38\n", "")
+    done = run("-c", CHINESE, PYTHONIOENCODING="ascii")
+
+    assert done.returncode == 0
+    assert done.stdout == "\\u6c38\n"
+    assert done.stderr == ""
+
+
+def test_a_certificate_file_that_is_missing_is_one_line(closed_port: int) -> None:
+    done = run(
+        "01_list_invoices.py",
+        CYNCO_BASE_URL=f"https://127.0.0.1:{closed_port}",
+        REQUESTS_CA_BUNDLE="missing.pem",
+    )
+
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert done.stderr.startswith("Error: Could not find a suitable TLS CA certificate")
+    assert done.stderr.endswith("missing.pem\n")
+    assert done.stderr.count("\n") == 1
+
+
+# Scripts whose stdout is on a full disk, and a pipe that nobody reads.
+FULL_DISK = """
+import os
+import _common
+
+
+def main():
+    print("a line")
+
+
+os.dup2(os.open("/dev/full", os.O_WRONLY), 1)
+_common.run(main)
+"""
+CLOSED_PIPE = """
+import os
+import _common
+
+
+def main():
+    print("a line")
+
+
+reader, writer = os.pipe()
+os.close(reader)
+os.dup2(writer, 1)
+_common.run(main)
+"""
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="Linux has /dev/full")
+def test_a_full_disk_is_one_line() -> None:
+    done = run("-c", FULL_DISK, PYTHONUNBUFFERED="")
+
+    assert done.returncode == 1
+    assert done.stderr == "Error: [Errno 28] No space left on device\n"
 
 
 @pytest.mark.skipif(os.name == "nt", reason="a pipe without a reader, as POSIX has it")
 def test_a_closed_pipe_ends_quietly() -> None:
-    code = "import os, _common; reader, writer = os.pipe(); os.close(reader); os.dup2(writer, 1)"
-    done = run("-c", f"{code}; _common.run(lambda: print('a line'))", PYTHONUNBUFFERED="")
-    assert (done.returncode, done.stdout, done.stderr) == (1, "", "")
+    done = run("-c", CLOSED_PIPE, PYTHONUNBUFFERED="")
+
+    assert done.returncode == 1
+    assert done.stderr == ""
 
 
-# --- Money and tables
+# Money
+
+
 @pytest.mark.parametrize(
-    ("minor", "major", "currency", "text"),
+    "amount",
     [
-        (162000, 1620, "MYR", "1620.00"),
-        ("-5", "-0.05", "MYR", "-0.05"),  # as text
-        (27971424, Decimal("279714.24000000005"), "MYR", "279714.24"),  # a sum of floats
-        (30, 0.30000000000000004, "MYR", "0.30"),
-        (0, 0.0, "MYR", "0.00"),
-        (500, 500.0, "JPY", "500"),
-        (1005, 1.005, "KWD", "1.005"),
-        (None, None, "MYR", "None"),
+        {"total": 162000},
+        {"total": "162000"},
+        {"totalAmount": 1620},
+        {"totalAmount": Decimal("1620.00")},
+        {"totalAmount": "1620.00"},
+    ],
+    ids=["guide", "guide, text", "whole", "OpenAPI", "OpenAPI, text"],
+)
+def test_the_total_of_an_invoice_in_both_shapes(amount: dict[str, Any]) -> None:
+    total = _common.invoice_total({"currency": "MYR", **amount})
+
+    assert str(total) == "1620.00"
+
+
+def test_a_total_of_null_is_none() -> None:
+    assert _common.invoice_total({"currency": "MYR", "totalAmount": None}) is None
+
+
+def test_an_invoice_without_a_total_is_no_zero() -> None:
+    with pytest.raises(KeyError, match=r"^'totalAmount'$"):
+        _common.invoice_total({"currency": "MYR", "amount": 5})
+
+
+@pytest.mark.parametrize(
+    "amount", [Decimal("1620.50"), "1620.50"], ids=["number", "text"]
+)
+def test_a_fraction_is_not_in_minor_units(amount: Any) -> None:
+    with pytest.raises(CyncoError, match=r"^1620\.50 MYR has a fraction: "):
+        _common.invoice_total({"currency": "MYR", "total": amount})
+
+
+@pytest.mark.parametrize(
+    ("amount", "currency", "text"),
+    [
+        (162000, "MYR", "1620.00"),
+        ("-5", "MYR", "-0.05"),
+        (0, "MYR", "0.00"),
+        (500, "JPY", "500"),
+        (1005, "KWD", "1.005"),
+        (12345678901234567, "MYR", "123456789012345.67"),
     ],
 )
-def test_amounts_of_both_shapes_are_exact(minor: Any, major: Any, currency: str, text: str) -> None:
-    for record in ({"total": minor}, {"totalAmount": major}, {"total": minor, "totalAmount": 99}):
-        assert str(_common.read_amount(record, "total", "totalAmount", currency)) == text
+def test_from_minor(amount: Any, currency: str, text: str) -> None:
+    assert str(_common.from_minor(amount, currency)) == text
 
 
-def test_a_record_without_the_amount_is_no_zero() -> None:
-    with pytest.raises(KeyError, match="totalAmount"):
-        _common.read_amount({"amount": 5}, "total", "totalAmount", "MYR")
+@pytest.mark.parametrize(
+    ("amount", "currency", "text"),
+    [
+        (1620, "MYR", "1620.00"),
+        ("-0.05", "MYR", "-0.05"),
+        (0.0, "MYR", "0.00"),
+        (500.0, "JPY", "500"),
+        (1.005, "KWD", "1.005"),
+        (0.30000000000000004, "MYR", "0.30"),
+        (Decimal("279714.24000000005"), "MYR", "279714.24"),
+    ],
+)
+def test_from_major(amount: Any, currency: str, text: str) -> None:
+    assert str(_common.from_major(amount, currency)) == text
 
 
-def test_jpy_has_no_decimals_and_kwd_has_three() -> None:
-    none = "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX VND VUV XAF XOF XPF"
-    texts = {"MYR USD": "1,234.57", none: "1,235", "BHD IQD JOD KWD LYD OMR TND": "1,234.568"}
-    for currencies, text in texts.items():
-        for currency in currencies.split():
-            assert _common.format_money(Decimal("1234.5678"), currency) == f"{currency} {text}"
-    assert _common.format_money(None, "MYR") == "-"
+@pytest.mark.parametrize("amount", [1620.505, "1620.505"], ids=["number", "text"])
+def test_a_fraction_of_the_smallest_unit_is_not_rounded_away(amount: Any) -> None:
+    assert str(_common.from_major(amount, "MYR")) == "1620.505"
 
 
-def test_a_table_is_aligned_and_printable(capsys: pytest.CaptureFixture[str]) -> None:
-    rows = [["1", "Acme\x1b[2J\n", "MYR 1.00", ""], ["22", "Yong \u6c38\uff21", "JPY 1", "x"]]
-    _common.print_table(["No", "Customer", "Total", "Note"], iter(rows), right=["Total"])
-    assert capsys.readouterr().out.splitlines() == [
-        "No  Customer      Total  Note",
-        "--  ---------  --------  ----",
-        "1   Acme [2J   MYR 1.00",
-        "22  Yong \u6c38\uff21     JPY 1  x",  # these two letters are as wide as four
-    ]
+NO_DECIMALS = "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF"
+THREE_DECIMALS = "BHD IQD JOD KWD LYD OMR TND"
 
 
-@pytest.mark.parametrize("row", [["INV-1"], ["INV-1", "MYR 1.00", "paid"]], ids=len)
-def test_a_row_that_does_not_fit_is_refused(row: list[str]) -> None:
-    with pytest.raises(ValueError, match="argument"):
-        _common.print_table(["Number", "Total"], [row])
+@pytest.mark.parametrize("currency", NO_DECIMALS.split())
+def test_these_currencies_have_no_decimals(currency: str) -> None:
+    assert str(_common.from_minor(1234567, currency)) == "1234567"
+
+
+@pytest.mark.parametrize("currency", THREE_DECIMALS.split())
+def test_these_currencies_have_three_decimals(currency: str) -> None:
+    assert str(_common.from_minor(1234567, currency)) == "1234.567"
+
+
+@pytest.mark.parametrize("currency", ["MYR", "USD", "EUR", "SGD", "IDR", "CNY"])
+def test_all_others_have_two_decimals(currency: str) -> None:
+    assert str(_common.from_minor(1234567, currency)) == "12345.67"
+
+
+@pytest.mark.parametrize(
+    ("amount", "currency", "text"),
+    [
+        (Decimal("1620.00"), "MYR", "MYR 1,620.00"),
+        (Decimal("-1234567.89"), "MYR", "MYR -1,234,567.89"),
+        (Decimal("500"), "JPY", "JPY 500"),
+        (None, "MYR", "-"),
+    ],
+    ids=["MYR", "negative", "JPY", "none"],
+)
+def test_format_money(amount: Decimal | None, currency: str, text: str) -> None:
+    assert _common.format_money(amount, currency) == text
