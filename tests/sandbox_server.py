@@ -39,7 +39,7 @@ class SandboxServer(ThreadingHTTPServer):
     def __init__(
         self, app: Flask, port: int = 0, faults: Sequence[str] = (), delay: float = 0
     ) -> None:
-        self.app = app
+        self.app: Any = app  # a SandboxAPI, or an application of a test
         self.faults = faults
         self.delay = delay  # seconds, before each response
         self.connections = 0

@@ -252,8 +252,8 @@ def test_the_month_is_this_one_unless_given(
 ) -> None:
     class Date(datetime.date):
         @classmethod
-        def today(cls) -> datetime.date:
-            return datetime.date(2025, 11, 15)
+        def today(cls) -> "Date":
+            return cls(2025, 11, 15)
 
     monkeypatch.setattr(script, "date", Date)
     api.replies = [success(guide_report())]
