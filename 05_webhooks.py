@@ -50,16 +50,17 @@ def verify_signature(body: bytes, headers: Mapping[str, str], secret: str) -> bo
     timestamp = values.get("x-webhook-timestamp", "")
     signatures = [values.get("x-webhook-signature", "")]
     for part in values.get("cynco-signature", "").split(","):
-        key, _, text = part.strip().partition("=")
-        if key == "t":
+        field, _, text = part.strip().partition("=")
+        if field == "t":
             timestamp = text
-        if key == "v1":  # there are two while Cynco changes to a new secret
+        if field == "v1":  # there are two while Cynco changes to a new secret
             signatures.append(text)
     if not secret or not timestamp.isdecimal():
         return False
     # 2. Compute the signature ourselves, over the timestamp, a dot, and the body.
     signed = timestamp.encode() + b"." + body
-    expected = hmac.new(secret.encode(), signed, hashlib.sha256).hexdigest()
+    key = secret.encode(errors="replace")
+    expected = hmac.new(key, signed, hashlib.sha256).hexdigest()
     # 3. Compare in constant time: == stops at the first wrong letter, and the time it
     #    takes would tell a forger where that is.
     for signature in signatures:
@@ -212,7 +213,6 @@ def handle_pending() -> None:
             continue  # another process was faster
         try:
             handle_event(json.loads(body, parse_float=Decimal))
-            sys.stdout.flush()  # show at once what the handler printed
             inbox("UPDATE events SET done = 1 WHERE id = ?", event_id)
             log.info("Handled %s", event_id)
         except BaseException:  # sys.exit() in a handler must not end this thread
@@ -246,6 +246,8 @@ def create_app() -> Flask:
     webhook_secrets()  # without one, stop here
     open_inbox()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
+    if hasattr(sys.stdout, "reconfigure"):  # show each line at once, in any console
+        sys.stdout.reconfigure(errors="backslashreplace", line_buffering=True)
     threading.Thread(target=handle_forever, daemon=True).start()
     app = Flask(__name__)
     app.config["MAX_CONTENT_LENGTH"] = 1_000_000  # bytes
@@ -258,6 +260,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--host", default="127.0.0.1", help="(default: localhost only)")
     parser.add_argument("--port", default=3456, type=int, help="(default: 3456)")
     args = parser.parse_args(argv)
+    if not 0 <= args.port <= 65535:
+        parser.error("--port must be 0 to 65535")
     create_app().run(args.host, args.port)
     return 0
 

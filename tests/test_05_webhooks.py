@@ -152,6 +152,10 @@ def test_an_empty_secret_signs_nothing(clock: Mock) -> None:
     assert verify(sdk_headers(NOW, sign(BODY, NOW, "")), secret="") is False
 
 
+def test_a_secret_that_is_no_text_raises_nothing(clock: Mock) -> None:
+    assert verify(GUIDE, secret="whsec_\udcff") is False
+
+
 @either_format
 def test_the_only_comparison_is_in_constant_time(
     headers: Any, clock: Mock, monkeypatch: Patch

@@ -144,8 +144,8 @@ def start(tmp_path: Path) -> Iterator[Start]:
     # A job in the background ignores Ctrl-C, and so would its children.
     usual = signal.signal(signal.SIGINT, signal.default_int_handler)
 
-    def start(command: str = PYTHON) -> Receiver:
-        receiver = Receiver(command, environ)
+    def start(command: str = PYTHON, **more: str) -> Receiver:
+        receiver = Receiver(command, {**environ, **more})
         receivers.append(receiver)
         return receiver
 
@@ -314,6 +314,13 @@ def test_no_output_has_the_secret_or_a_body(start: Start) -> None:
     assert "whsec_" not in receiver.output
 
 
+@on_posix
+def test_a_name_that_the_console_cannot_show_stops_no_handler(start: Start) -> None:
+    receiver = start(f"{GUNICORN} 05_webhooks:create_app()", PYTHONIOENCODING="ascii")
+    receiver.deliver(1, data={"name": "\u6c38\u767c", "email": None})
+    receiver.until(r"New customer: \u6c38\u767c, None")
+
+
 # What it cannot use
 
 
@@ -349,6 +356,15 @@ def test_an_unusable_inbox_is_one_line(
     assert result.stderr.startswith(message)
     assert Path(inbox).name in result.stderr
     assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("port", ["70000", "-1", "http"])
+def test_a_port_out_of_range_is_a_usage_error(tmp_path: Path, port: str) -> None:
+    command = [SCRIPT, f"--port={port}"]
+    result = run(*command, cwd=tmp_path, CYNCO_WEBHOOK_SECRET=SECRET)
+    assert result.returncode == 2
+    assert "--port" in result.stderr
+    assert list(tmp_path.iterdir()) == []
 
 
 @on_posix  # on Windows, two programs can listen on one port
