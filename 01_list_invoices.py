@@ -6,7 +6,8 @@ In this example you will see:
     3. exact amounts
 
 Cynco publishes its API in two shapes: its quickstart guide and its OpenAPI description
-differ in some names and units. You can meet either; the examples work with both.
+differ in some names and units. Which one you get is up to the server; the examples
+work with both.
 
 Usage:
     python 01_list_invoices.py --status paid --sort total --order asc --limit 5
@@ -29,10 +30,14 @@ from _common import (
     with_retry,
 )
 
-STATUSES = """all, draft, paid, overdue; in the guide's shape: sent; in OpenAPI's:
-    finalized, partially_paid, deposit_paid, deposit_due"""
-SORTS = """total (default); in the guide's shape: createdAt, dueDate; in OpenAPI's:
-    created_at, due_date"""
+STATUSES = (
+    "all, draft, paid, overdue; in the guide's shape: sent; in OpenAPI's: finalized, "
+    "partially_paid, deposit_paid, deposit_due"
+)
+SORTS = (
+    "total (default); in the guide's shape: createdAt, dueDate; in OpenAPI's: "
+    "created_at, due_date"
+)
 
 
 def list_invoices(
@@ -40,7 +45,7 @@ def list_invoices(
 ) -> dict[str, Any]:
     """Return the envelope of one page of invoices; a status of None means all.
 
-    Raises CyncoAPIError: a 422 for an unknown status or sort.
+    Raises CyncoAPIError, such as a 422 for an unknown status or sort.
     """
     response = requests.get(
         f"{BASE_URL}/invoices",
@@ -48,6 +53,7 @@ def list_invoices(
         params={"status": status, "sort": sort, "order": order, "limit": limit},
         timeout=TIMEOUT,
     )
+    # In the guide's shape, where 162000 sen are 1620.00 ringgit:
     # {
     #     "success": true,
     #     "data": [
@@ -87,6 +93,7 @@ def main(argv: list[str] | None = None) -> int:
     if status == "all":
         status = None  # requests sends no parameter that is None
 
+    # Call list_invoices(status, ...), and call it again after a transient error.
     envelope = with_retry(list_invoices, status, args.sort, args.order, args.limit)
     print(f"{'Number':<10} {'Customer':<30} {'Status':<14} {'Due':<10} {'Total':>16}")
     for invoice in envelope["data"]:

@@ -1,10 +1,10 @@
 """Create a customer exactly once, even if the response is lost on the way.
 
 In this example you will see:
-    1. a POST request with JSON; with your own key, it creates a real customer
-    2. an idempotency key, a name of your own for this one request: for 24 hours, Cynco
-       answers each retry that has the same key with its first response, and creates
-       no second customer
+    1. a POST request with JSON; with your own API key, it creates a real customer
+    2. an idempotency key, a label that you make up for one request: if you send that
+       again with the same label within 24 hours, Cynco creates no second customer, but
+       sends its first response again
     3. a 422, which names each invalid field
 
 Usage:
@@ -29,7 +29,8 @@ from _common import (
     with_retry,
 )
 
-# Only name is required. More: taxId, registrationNumber, website, paymentTerms, notes.
+# Only name is required. Others are taxId, registrationNumber, website, paymentTerms
+# and notes.
 CUSTOMER = {
     "name": "Acme Corp",
     "email": "billing@acme.example",
@@ -47,15 +48,15 @@ def create_customer(customer: dict[str, str], idempotency_key: str) -> dict[str,
     """Create a customer and return it as stored, with its id.
 
     `idempotency_key`: up to 255 ASCII characters; a new one for each new customer.
-    Raises CyncoAPIError: a 409 if another customer has the email, or if the key was
-    sent with other data; a 422 if a field is invalid.
+    Raises CyncoAPIError: a 409 if another customer already has this email, or if the
+    key was already used with different data; a 422 if a field is invalid.
     """
     response = requests.post(
         f"{BASE_URL}/customers",
         headers={**auth_headers(), "Idempotency-Key": idempotency_key},
         json=customer,
         timeout=TIMEOUT,
-        allow_redirects=False,  # a redirect could take customer data to another host
+        allow_redirects=False,  # a redirect could send customer data to another host
     )
     envelope = handle_response(response)
     return envelope["data"]
@@ -74,11 +75,11 @@ def main(argv: list[str] | None = None) -> int:
     key = args.idempotency_key
     if not key.isascii() or not 1 <= len(key) <= 255:
         parser.error("--idempotency-key must be 1 to 255 ASCII characters")
-    auth_headers()  # without an API key, stop here
+    auth_headers()  # without an API key, stop here, before printing anything
 
     customer = {**CUSTOMER, "name": args.name, "email": args.email}
     # Print the key before the request: whatever happens, you can retry with it.
-    print(f"To retry, add to this command: --idempotency-key {key}", file=sys.stderr)
+    print(f"To retry, run this command with --idempotency-key {key}", file=sys.stderr)
     try:
         created = with_retry(create_customer, customer, key)
     except CyncoAPIError as error:
@@ -86,7 +87,7 @@ def main(argv: list[str] | None = None) -> int:
             raise
         print(f"Error: {error.message}", file=sys.stderr)
         for detail in error.details:
-            print(f"  {detail['field']}: {detail['message']}", file=sys.stderr)
+            print(f"  {detail.get('field')}: {detail.get('message')}", file=sys.stderr)
         print(f"  Request id: {error.request_id}", file=sys.stderr)
         return 1
     print(f"Created {created['id']}: {created['name']}")

@@ -1,7 +1,7 @@
 """Read every invoice, page by page.
 
 In this example you will see:
-    1. paging by cursor: the one to use
+    1. paging by cursor, a bookmark that the API hands out: the one to use
     2. paging by offset, and what it can miss
     3. the invoices as a CSV file
 
@@ -33,8 +33,8 @@ from _common import (
     with_retry,
 )
 
-# As many per page as the API allows. Oldest first, so that an invoice that is created
-# meanwhile comes last and shifts none of the others.
+# As many per page as the API allows. Without "sort", "asc" is the oldest first: an
+# invoice that is created in the meantime comes last, and shifts no other.
 PAGE = {"limit": 100, "order": "asc"}
 FIELDS = ["invoiceNumber", "customerName", "status", "dueDate", "currency"]
 
@@ -52,11 +52,12 @@ def iterate_invoices(**filters: str | None) -> Iterator[dict]:
     """Yield every invoice, by cursor: a mark after which the next page begins.
 
     `filters`: query parameters, such as status="paid"; None is not sent. The API
-    ignores parameters that it does not know, so check what you read. Only one page is
-    in memory at a time: `yield` hands out its invoices before the next is requested.
-    Raises CyncoAPIError; CyncoError instead of stopping early or looping forever.
+    ignores a parameter that it does not know: with a misspelt one, you get everything.
+    Memory use does not grow with the number of invoices: `yield` hands out those of a
+    page before the next is requested.
+    Raises CyncoAPIError, and CyncoError if the API repeats a page or stops too early.
     """
-    params: dict[str, Any] = {**PAGE, **filters}
+    params: dict[str, Any] = {**filters, **PAGE}
     count = 0
     total = 0  # as last reported by the API
     previous = None
@@ -64,6 +65,7 @@ def iterate_invoices(**filters: str | None) -> Iterator[dict]:
         while True:
             invoices, pagination = with_retry(get_page, session, params)
             cursor = pagination.get("nextCursor")
+            # After the first page, there may be no cursor, although more follow.
             if count == 0 and pagination["hasMore"] and not cursor:
                 log.warning("The API sends no cursor: reading by offset")
                 yield from list_by_offset(**filters)
@@ -72,7 +74,7 @@ def iterate_invoices(**filters: str | None) -> Iterator[dict]:
                 raise CyncoError(f"paging: the same page again after {count} invoices")
             yield from invoices
             count += len(invoices)
-            total = pagination.get("total", total)
+            total = pagination.get("total", total)  # not every page has one
             if not pagination["hasMore"]:
                 break
             if not invoices or not cursor:
@@ -85,18 +87,19 @@ def iterate_invoices(**filters: str | None) -> Iterator[dict]:
 def list_by_offset(**filters: str | None) -> Iterator[dict]:
     """Yield every invoice, by offset: how many invoices to skip (0, 100, 200).
 
-    If an invoice leaves the list meanwhile, those after it move up by one place, and
-    one of them is missed. Then fewer come than the API reported, and this raises
-    CyncoError, unless another has joined the list. By cursor, none is missed.
+    If an invoice leaves the list while you read (you list what is overdue, and one is
+    paid), those after it move up by one place, and one of them is missed. Then fewer
+    come than the API reported, and this raises CyncoError. If another joins the list at
+    the same time, even this check does not see it. By cursor, none is missed.
     """
-    params: dict[str, Any] = {**PAGE, **filters}
+    params: dict[str, Any] = {**filters, **PAGE}
     seen: set[str] = set()  # ids
-    highest_total = 0
+    highest_total = 0  # as it falls when an invoice leaves
     page = 1
     with requests.Session() as session:
         while True:
-            params["offset"] = (page - 1) * params["limit"]  # read in the guide's shape
-            params["page"] = page  # read in OpenAPI's shape
+            params["offset"] = (page - 1) * params["limit"]  # for the guide's shape
+            params["page"] = page  # for OpenAPI's shape
             invoices, pagination = with_retry(get_page, session, params)
             count_before = len(seen)
             for invoice in invoices:
@@ -115,10 +118,10 @@ def list_by_offset(**filters: str | None) -> Iterator[dict]:
 def check_count(count: int, total: int) -> None:
     """Raise CyncoError if fewer invoices came than the API reported."""
     if count < total:
-        raise CyncoError(f"paging: {count} of {total} invoices came; run it again")
+        raise CyncoError(f"received only {count} of {total} invoices; run it again")
 
 
-# You can use the two functions above without reading on. This shows them at work:
+# You can use iterate_invoices and list_by_offset without reading on.
 
 
 def add_up(invoices: Iterable[dict]) -> tuple[int, dict[str, Decimal]]:
@@ -153,12 +156,14 @@ def write_csv(invoices: Iterable[dict], path: str) -> int:
             writer.writerow(row)
             count += 1
             show_progress(count)
-    os.replace(part, path)  # only now: a failed export leaves the last one as it was
+    os.replace(
+        part, path
+    )  # only now: a failed export leaves the previous one as it was
     return count
 
 
 def plain_text(cell: str | None) -> str | None:
-    """Return a cell that no spreadsheet runs as a formula: =A1 becomes '=A1."""
+    """Escape a cell that a spreadsheet would run as a formula: =A1 becomes '=A1."""
     if cell and cell[0] in "=+-@\t\r":
         return f"'{cell}"
     return cell
@@ -183,9 +188,9 @@ def main(argv: list[str] | None = None) -> int:
         count = write_csv(iterate_invoices(status=status), args.csv)
         print(f"{count:,} invoices in {args.csv}")
         return 0
-    if args.mode != "offset":
+    if args.mode in ("cursor", "both"):
         print_totals("By cursor", iterate_invoices(status=status))
-    if args.mode != "cursor":
+    if args.mode in ("offset", "both"):
         print_totals("By offset", list_by_offset(status=status))
     return 0
 
@@ -193,7 +198,7 @@ def main(argv: list[str] | None = None) -> int:
 def print_totals(title: str, invoices: Iterable[dict]) -> None:
     count, totals = add_up(invoices)
     print(f"{title}: {count:,} invoices")
-    for currency, total in sorted(totals.items()):  # ringgit plus yen means nothing
+    for currency, total in sorted(totals.items()):  # they cannot be added up
         print(f"  {currency} {total:>16,}")
 
 

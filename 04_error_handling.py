@@ -29,16 +29,17 @@ from _common import (
     with_retry,
 )
 
-# Decide by status: the guide calls a 401 UNAUTHORIZED, OpenAPI AUTHENTICATION_ERROR.
+# Decide by status, not by code: for a 401, the code is UNAUTHORIZED in the guide, and
+# AUTHENTICATION_ERROR in OpenAPI.
 ADVICE = {
     "400": "Malformed request: fix the code that builds it.",
     "401": "Key missing, wrong or revoked: check CYNCO_API_KEY.",
-    "403": "The key lacks a scope, which the message names: use a key that has it.",
+    "403": "The key lacks a scope (permission): use one with that in the message.",
     "404": "No such record or endpoint: check the id and CYNCO_BASE_URL.",
-    "409": "It exists: use it. Or the idempotency key was sent with another body.",
+    "409": "It already exists: use that one. Or this Idempotency-Key has other data.",
     "422": "Invalid fields, which the details name: correct them.",
     "429": "Too many requests: wait as long as it says, then retry (with_retry).",
-    "5xx": "Cynco failed: retry with backoff (with_retry).",
+    "5xx": "Cynco had an error: retry after growing waits (with_retry).",
     "none": "No response: retry; a write only with the same Idempotency-Key.",
 }
 
@@ -52,7 +53,7 @@ def provoke(title: str, send: Callable[[], requests.Response]) -> None:
     except CyncoAPIError as error:
         print(f"  {error.status_code} {error.code}: {error.message}")
         for detail in error.details:
-            print(f"  {detail['field']}: {detail['message']}")
+            print(f"  {detail.get('field')}: {detail.get('message')}")
         print(f"  Request id: {error.request_id}")
         print(f"  {advise(error.status_code)}\n")
 
@@ -83,6 +84,7 @@ def send_wrong_key() -> requests.Response:
 
 def get_customer(customer_id: str) -> requests.Response:
     return requests.get(
+        # A "/" in an id must not change the path.
         f"{BASE_URL}/customers/{quote(customer_id, safe='')}",
         headers=auth_headers(),
         timeout=TIMEOUT,
@@ -104,10 +106,10 @@ def send_invalid_customer() -> requests.Response:
 
 
 def find_customer(customer_id: str) -> dict | None:
-    """Return a customer, or None if there is none: act on this 404 alone.
+    """Return a customer, or None if Cynco has none with this id.
 
-    Raises CyncoAPIError for any other status: a 401 does not mean "no such customer".
-    Nor does the 404 of a web server that is not Cynco's, whose code is UNREADABLE.
+    Raises CyncoAPIError for any other failure: a 401 does not mean "no such customer".
+    Nor does a 404 that is not from Cynco: handle_response gives it the code UNREADABLE.
     """
     try:
         envelope = handle_response(get_customer(customer_id))

@@ -7,7 +7,7 @@ In this example you will see:
 
 Usage:
     python tests/sandbox.py 05_webhooks.py      (needs no account)
-    python 05_webhooks.py      (needs CYNCO_WEBHOOK_SECRET, and a tunnel: see README.md)
+    python 05_webhooks.py      (with CYNCO_WEBHOOK_SECRET and a tunnel: see README.md)
 """
 
 import argparse
@@ -30,18 +30,21 @@ from _common import CyncoError, format_money, from_minor, invoice_total, log, ru
 
 INBOX_FILE = os.path.abspath(os.environ.get("CYNCO_INBOX", "webhook_events.db"))
 # Seconds before retrying an event whose handler failed or was cut off. Each event has
-# three attempts. No handler may take longer than this.
+# three attempts. A handler must end within this time, or its event is handled twice.
 RETRY_AFTER = 600
 
-webhooks = Blueprint("webhooks", __name__)  # routes for a Flask application
+# To use these routes in a Flask application of yours: start_inbox(), and
+# app.register_blueprint(webhooks).
+webhooks = Blueprint("webhooks", __name__)
 
 
 def verify_signature(body: bytes, headers: Mapping[str, str], secret: str) -> bool:
-    """Return whether `secret` signed these bytes within 300 s of now. Never raises.
+    """Return whether `body` was signed with `secret` within 300 s of now. Never raises.
 
     HMAC is a checksum that takes a secret to compute. Only Cynco and you have it.
     """
-    # 1. Read the time and the signatures, from either header format:
+    # 1. Read the time and the signatures. Header names come in any case, and there are
+    #    two header formats:
     #    X-Webhook-Timestamp: 1774947600 and X-Webhook-Signature: 5257a8...
     #    Cynco-Signature: t=1774947600,v1=5257a8...
     values = {}
@@ -53,7 +56,7 @@ def verify_signature(body: bytes, headers: Mapping[str, str], secret: str) -> bo
         field, _, text = part.strip().partition("=")
         if field == "t":
             timestamp = text
-        if field == "v1":  # there are two while Cynco changes to a new secret
+        if field == "v1":  # there are two while a secret is being replaced
             signatures.append(text)
     if not secret or not timestamp.isdecimal():
         return False
@@ -71,17 +74,17 @@ def verify_signature(body: bytes, headers: Mapping[str, str], secret: str) -> bo
     return False
 
 
-@webhooks.post("/")
+@webhooks.post("/")  # the bare address of a tunnel
 @webhooks.post("/webhooks/cynco", strict_slashes=False)
 def receive() -> tuple[dict, int]:
     """Respond 200 once the event is stored.
 
-    If storing it fails, Flask responds 500, and Cynco sends it up to three times more.
+    If storing it fails, Flask responds 500, and Cynco resends it, up to three times.
     """
-    # The bytes as they came: JSON that is parsed and written again has other bytes.
+    # The bytes as they came: to parse the JSON and write it again could change them.
     body = request.get_data()
     is_genuine = False
-    # There are two secrets while you change to a new one.
+    # There are two secrets while one is being replaced.
     for secret in webhook_secrets():
         if verify_signature(body, dict(request.headers), secret):
             is_genuine = True
@@ -117,7 +120,7 @@ def on_customer_created(customer: dict) -> None:
 
 
 def on_payment_received(payment: dict) -> None:
-    amount = from_minor(payment["amount"], payment["currency"])  # in either shape
+    amount = from_minor(payment["amount"], payment["currency"])  # in both shapes
     money = format_money(amount, payment["currency"])
     print(f"Received {money} by {payment['method']}")
 
@@ -134,10 +137,11 @@ HANDLERS = {
 def handle_event(event: dict) -> None:
     """Call the handler for an event's type. Handlers run one at a time, in a thread.
 
-    Give each request in a handler a timeout: one that hangs stops all handling. After a
-    crash, an event is handled again: to do something only once, remember event["id"].
+    Give each request in a handler a timeout: a request that hangs stops all handling.
+    After an error or a crash, an event is handled again. If a handler must not do its
+    work twice, pass event["id"] to it, and store that together with what you did.
     """
-    event_type = event.get("type") or event["event"]  # either name occurs
+    event_type = event.get("type") or event["event"]  # Cynco uses both names
     if event_type in HANDLERS:
         HANDLERS[event_type](event["data"])
     else:
@@ -169,7 +173,7 @@ CLAIM_EVENT = """
     UPDATE events SET attempts = attempts + 1, tried = ?
     WHERE id = ? AND done = 0 AND attempts < 3 AND tried < ?
 """
-wake_up = threading.Event()  # set when an event was stored
+wake_up = threading.Event()  # set when an event has been stored
 
 
 def inbox(sql: str, *values: object) -> tuple[list, int]:
@@ -183,7 +187,7 @@ def inbox(sql: str, *values: object) -> tuple[list, int]:
 
 def open_inbox() -> None:
     """Create the inbox, unless it exists. Raises CyncoError if it cannot be used."""
-    # Readable by us only, since it contains customer data.
+    # Create it readable by us only: it contains customer data.
     os.close(os.open(INBOX_FILE, os.O_CREAT, 0o600))
     try:
         inbox("PRAGMA journal_mode = WAL")  # a write-ahead log: as safe, and faster
@@ -202,6 +206,7 @@ def store_event(event_id: str, body: bytes) -> bool:
 
 def handle_pending() -> None:
     """Handle what is stored: new events, then those tried RETRY_AFTER seconds ago."""
+    # Fixed here, so that what fails from now on waits for a later call.
     retry_before = time.time() - RETRY_AFTER
     while True:
         rows, _ = inbox(NEXT_EVENT, retry_before)
@@ -216,7 +221,7 @@ def handle_pending() -> None:
             inbox("UPDATE events SET done = 1 WHERE id = ?", event_id)
             log.info("Handled %s", event_id)
         except BaseException:  # sys.exit() in a handler must not end this thread
-            # After the third attempt, it stays in the inbox: see README.md.
+            # After three attempts, it stays in the inbox. README.md: how to try again.
             log.exception("Could not handle %s", event_id)
 
 
@@ -227,11 +232,11 @@ def handle_forever() -> None:
         except Exception:
             log.exception("The inbox failed")
         wake_up.wait(timeout=60)  # look for retries each minute
-        wake_up.clear()
+        wake_up.clear()  # before the next look, so that no event is overlooked
 
 
 def webhook_secrets() -> list[str]:
-    """Return the secrets in CYNCO_WEBHOOK_SECRET: one, or two as in new,old."""
+    """Return the secrets in CYNCO_WEBHOOK_SECRET: one, or two separated by a comma."""
     secrets = os.environ.get("CYNCO_WEBHOOK_SECRET", "").replace(",", " ").split()
     if not secrets:
         raise CyncoError(
@@ -241,14 +246,21 @@ def webhook_secrets() -> list[str]:
     return secrets
 
 
-def create_app() -> Flask:
-    """Return the Flask application, with a thread that handles what is in the inbox."""
+def start_inbox() -> None:
+    """Open the inbox, and start the thread that handles what is in it."""
     webhook_secrets()  # without one, stop here
     open_inbox()
+    threading.Thread(target=handle_forever, daemon=True).start()
+
+
+# The application
+
+
+def create_app() -> Flask:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     if hasattr(sys.stdout, "reconfigure"):  # show each line at once, in any console
         sys.stdout.reconfigure(errors="backslashreplace", line_buffering=True)
-    threading.Thread(target=handle_forever, daemon=True).start()
+    start_inbox()
     app = Flask(__name__)
     app.config["MAX_CONTENT_LENGTH"] = 1_000_000  # bytes
     app.register_blueprint(webhooks)

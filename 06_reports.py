@@ -1,4 +1,7 @@
-"""Read reports: the trial balance, checked, and three others as JSON.
+"""Read reports: the trial balance, with checks, and three others as JSON.
+
+A trial balance lists the accounts of a company, each with its balance on the debit or
+on the credit side.
 
 In this example you will see:
     1. one request that suits both shapes of the API (see 01)
@@ -48,7 +51,7 @@ class TrialBalance(NamedTuple):
     balance_type: str  # preliminary, adjusted, final; "" where the API does not say
     currency: str
     accounts: list[Account]
-    total: Account
+    total: Account  # without a code
     is_balanced: bool  # what the API says; True where it says nothing
 
 
@@ -74,13 +77,13 @@ def get_report(report: str, first: date, last: date) -> dict:
 def read_trial_balance(report: dict) -> TrialBalance:
     """Return a trial balance in either shape.
 
-    Raises CyncoError for any other, as it could be in minor or in major units.
+    Raises CyncoError for any other: its unit would be a guess.
     """
     if "totals" in report:
         return read_guide_shape(report)
     if "lineItems" in report:
         return read_openapi_shape(report)
-    raise CyncoError(f"unknown trial balance, with the fields {', '.join(report)}")
+    raise CyncoError(f"unrecognized trial balance; its fields: {', '.join(report)}")
 
 
 def read_guide_shape(report: dict) -> TrialBalance:
@@ -94,12 +97,19 @@ def read_guide_shape(report: dict) -> TrialBalance:
     debit = from_minor(report["totals"]["debit"], currency)
     credit = from_minor(report["totals"]["credit"], currency)
     total = Account("", "Total", debit, credit)
-    return TrialBalance(report["asOf"], "", currency, accounts, total, True)
+    return TrialBalance(
+        as_of=report["asOf"],
+        balance_type="",
+        currency=currency,
+        accounts=accounts,
+        total=total,
+        is_balanced=True,
+    )
 
 
 def read_openapi_shape(report: dict) -> TrialBalance:
     """In this shape, amounts are in major units: 1620.00."""
-    currency = "MYR"  # this shape names none: reports are in ringgit
+    currency = "MYR"  # this shape gives no currency: reports are in ringgit
     accounts = []
     for item in report["lineItems"]:
         debit = from_major(item["debitBalance"], currency)
@@ -110,12 +120,12 @@ def read_openapi_shape(report: dict) -> TrialBalance:
     credit = from_major(report["totalCredit"], currency)
     total = Account("", "Total", debit, credit)
     return TrialBalance(
-        report["asOfDate"],
-        report["balanceType"],
-        currency,
-        accounts,
-        total,
-        report["isBalanced"],
+        as_of=report["asOfDate"],
+        balance_type=report["balanceType"],
+        currency=currency,
+        accounts=accounts,
+        total=total,
+        is_balanced=report["isBalanced"],
     )
 
 
@@ -161,7 +171,7 @@ def month(text: str) -> date:
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description="Print a report of a month.")
+    parser = argparse.ArgumentParser(description="Print a report for a month.")
     parser.add_argument("--report", default="trial-balance", choices=REPORTS)
     parser.add_argument(
         "--month",
@@ -177,7 +187,7 @@ def main(argv: list[str] | None = None) -> int:
 
     report = with_retry(get_report, args.report, first, last)
     if args.report != "trial-balance":
-        # JSON has no Decimal. A float shows the same number, up to 15 digits.
+        # JSON has no Decimal. A float is exact for up to 15 digits.
         print(json.dumps(report, indent=2, ensure_ascii=False, default=float))
         return 0
     balance = read_trial_balance(report)

@@ -16,14 +16,14 @@ from requests.exceptions import ChunkedEncodingError
 
 BASE_URL = os.environ.get("CYNCO_BASE_URL", "https://app.cynco.io/api/v1").rstrip("/")
 TIMEOUT = 30  # seconds; without a timeout, requests waits forever
-MAX_WAIT = 65  # seconds between two attempts: rate limits last for a minute
-# No response, or only the first part of one.
+MAX_WAIT = 65  # seconds; with_retry gives up if Cynco asks for a longer wait
+# No response, or (the last of these) one that was cut off midway.
 NO_RESPONSE = (requests.ConnectionError, requests.Timeout, ChunkedEncodingError)
 NO_DECIMALS = "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF"
 THREE_DECIMALS = "BHD IQD JOD KWD LYD OMR TND"
 DECIMALS = dict.fromkeys(NO_DECIMALS.split(), 0)  # ISO 4217; all others have two
 DECIMALS.update(dict.fromkeys(THREE_DECIMALS.split(), 3))
-log = logging.getLogger("cynco")
+log = logging.getLogger("cynco")  # its warnings appear on stderr
 
 
 class CyncoError(Exception):
@@ -31,7 +31,7 @@ class CyncoError(Exception):
 
 
 class CyncoAPIError(CyncoError):
-    """Raised for every response but a success. Act on status_code: `code` varies."""
+    """Any response that is not a success. Act on status_code: `code` varies."""
 
     def __init__(
         self,
@@ -42,7 +42,7 @@ class CyncoAPIError(CyncoError):
         request_id: str | None = None,
         retry_after: float = 0,  # seconds
     ) -> None:
-        super().__init__(status_code, code, message)  # so that it can be pickled
+        super().__init__(status_code, code, message)  # multiprocessing pickles errors
         self.status_code = status_code
         self.code = code
         self.message = message
@@ -72,7 +72,7 @@ def auth_headers() -> dict[str, str]:
             'export CYNCO_API_KEY=cak_... (PowerShell: $env:CYNCO_API_KEY="cak_..."). '
             "To try the examples without a key: python tests/sandbox.py SCRIPT"
         )
-    # The error that requests raises for a malformed key would show it.
+    # Check it here: for a malformed key, requests shows the key in its error.
     if not key.startswith("cak_") or not key.isascii() or len(key.split()) > 1:
         raise CyncoError("CYNCO_API_KEY must be cak_... without quotes, spaces, Bearer")
     return {"Authorization": f"Bearer {key}"}
@@ -111,7 +111,7 @@ def requested_wait(response: requests.Response) -> float:
     retry_after = response.headers.get("Retry-After", "")
     if retry_after.isdecimal():
         return float(retry_after)
-    reset = response.headers.get("X-RateLimit-Reset", "")  # when the minute ends
+    reset = response.headers.get("X-RateLimit-Reset", "")  # Unix seconds
     if response.status_code == 429 and reset.isdecimal():
         return min(60, max(0, float(reset) - time.time()))
     return 0
@@ -120,8 +120,8 @@ def requested_wait(response: requests.Response) -> float:
 def with_retry(function: Callable, *arguments: Any, attempts: int = 4) -> Any:
     """Return function(*arguments); after a transient error, wait and call it again."""
     # Only for what is safe to repeat: reads, and writes with an Idempotency-Key (02).
-    for attempt in range(1, attempts):  # all but the last
-        # Exponential backoff: 0.5, 1, 2 s; random, so that clients spread out.
+    for attempt in range(1, attempts):  # the last attempt is below
+        # Exponential backoff: 0.5, 1, 2, ... 8 s; random, so that clients spread out.
         wait = min(8, 0.5 * 2 ** (attempt - 1)) * random.uniform(0.5, 1)
         try:
             return function(*arguments)
@@ -140,7 +140,7 @@ def with_retry(function: Callable, *arguments: Any, attempts: int = 4) -> Any:
 def describe(error: requests.RequestException) -> str:
     """Return why there is no response. Names the host only: a path may be secret."""
     cause: BaseException = error
-    while cause.__context__:  # the error that led to this one
+    while cause.__context__:  # down to the operating system's own error
         cause = cause.__context__
     if isinstance(error, requests.exceptions.ProxyError):
         return f"no response through your proxy: {cause}"
@@ -151,7 +151,7 @@ def describe(error: requests.RequestException) -> str:
 def run(main: Callable[[], int]) -> None:
     """Exit with the code of main(): failures are one line, bugs a traceback."""
     if hasattr(sys.stdout, "reconfigure"):  # IDLE and notebooks have no such method
-        sys.stdout.reconfigure(errors="backslashreplace")  # for some consoles
+        sys.stdout.reconfigure(errors="backslashreplace")  # not all show Chinese
     try:
         code = main()
         sys.stdout.flush()
@@ -162,7 +162,7 @@ def run(main: Callable[[], int]) -> None:
     except KeyboardInterrupt:
         sys.exit("\nStopped.")
     except OSError as error:  # such as a full disk
-        if not isinstance(error, BrokenPipeError):  # `| head` has seen enough
+        if not isinstance(error, BrokenPipeError):  # head, say, has read enough
             print(f"Error: {error}", file=sys.stderr)
         os._exit(1)  # sys.exit() would flush stdout, and fail again
     sys.exit(code)
@@ -188,9 +188,9 @@ def from_major(amount: float | str | Decimal, currency: str) -> Decimal:
     """Return an amount with its currency's decimals: 1620 is Decimal("1620.00") MYR."""
     exact = Decimal(str(amount))
     rounded = round(exact, DECIMALS.get(currency, 2))
-    if abs(exact - rounded) < Decimal("0.0001"):  # 1620.1000000000001, say
+    if abs(exact - rounded) < Decimal("0.0001"):  # as in 1620.1000000000001
         return rounded
-    return exact
+    return exact  # nothing is rounded away
 
 
 def format_money(amount: Decimal | None, currency: str) -> str:

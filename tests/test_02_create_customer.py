@@ -23,7 +23,7 @@ script = load("02_create_customer")
 Serve = Callable[..., SandboxServer]
 Capture = pytest.CaptureFixture[str]
 
-RETRY = "To retry, add to this command: --idempotency-key order-1042"
+RETRY = "To retry, run this command with --idempotency-key order-1042"
 
 
 def created() -> requests.Response:

@@ -185,7 +185,7 @@ def test_a_cursor_that_is_missing_later_is_an_error(api: API, cursor: Any) -> No
 def test_fewer_than_the_api_named_is_an_error(api: API) -> None:
     api.replies = [last_page(1, total=250, nextCursor="a")]
 
-    with pytest.raises(_common.CyncoError, match="1 of 250 invoices came; run it"):
+    with pytest.raises(_common.CyncoError, match="received only 1 of 250 invoices"):
         list(script.iterate_invoices())
 
 
@@ -204,7 +204,7 @@ def test_a_total_holds_until_another_is_named(api: API) -> None:
         last_page(2),
     ]
 
-    with pytest.raises(_common.CyncoError, match="2 of 3 invoices came"):
+    with pytest.raises(_common.CyncoError, match="received only 2 of 3 invoices"):
         list(script.iterate_invoices())
 
 
@@ -263,7 +263,7 @@ def test_two_that_change_places_between_pages_are_noticed(api: API) -> None:
         last_page(2, 4, total=4),
     ]
 
-    with pytest.raises(_common.CyncoError, match="paging: 3 of 4 invoices came"):
+    with pytest.raises(_common.CyncoError, match="received only 3 of 4 invoices"):
         list(script.list_by_offset())
 
 
@@ -273,7 +273,7 @@ def test_by_offset_the_highest_total_counts(api: API) -> None:
         last_page(4, total=3),
     ]
 
-    with pytest.raises(_common.CyncoError, match="paging: 3 of 4 invoices came"):
+    with pytest.raises(_common.CyncoError, match="received only 3 of 4 invoices"):
         list(script.list_by_offset())
 
 
@@ -302,8 +302,8 @@ def test_by_offset_03_says_that_the_list_changed(serve: Serve) -> None:
         server=server,
     )
 
-    assert done.stderr.splitlines()[-1].startswith("Error: paging: 29")
-    assert "of 299 invoices came; run it again" in done.stderr
+    assert done.stderr.splitlines()[-1].startswith("Error: received only 297")
+    assert "of 299 invoices; run it again" in done.stderr
     assert done.stdout == ""
     assert done.returncode == 1
 
@@ -514,7 +514,7 @@ def test_inconsistent_paging_is_one_line_and_exit_code_1(
     with pytest.raises(SystemExit) as stop:
         _common.run(script.main)
 
-    assert stop.value.code == "Error: paging: 1 of 2 invoices came; run it again"
+    assert stop.value.code == "Error: received only 1 of 2 invoices; run it again"
 
 
 # --- over HTTP

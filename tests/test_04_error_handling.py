@@ -36,12 +36,12 @@ POST /customers without a name, with a bad email
 What to do about each status:
   400   Malformed request: fix the code that builds it.
   401   Key missing, wrong or revoked: check CYNCO_API_KEY.
-  403   The key lacks a scope, which the message names: use a key that has it.
+  403   The key lacks a scope (permission): use one with that in the message.
   404   No such record or endpoint: check the id and CYNCO_BASE_URL.
-  409   It exists: use it. Or the idempotency key was sent with another body.
+  409   It already exists: use that one. Or this Idempotency-Key has other data.
   422   Invalid fields, which the details name: correct them.
   429   Too many requests: wait as long as it says, then retry (with_retry).
-  5xx   Cynco failed: retry with backoff (with_retry).
+  5xx   Cynco had an error: retry after growing waits (with_retry).
   none  No response: retry; a write only with the same Idempotency-Key.
 
 find_customer, when there is none: None
@@ -84,13 +84,19 @@ def test_a_request_that_succeeds_is_reported(api: API, capsys: Capture) -> None:
     [
         (400, "Malformed request: fix the code that builds it."),
         (401, "Key missing, wrong or revoked: check CYNCO_API_KEY."),
-        (403, "The key lacks a scope, which the message names: use a key that has it."),
+        (
+            403,
+            "The key lacks a scope (permission): use one with that in the message.",
+        ),
         (404, "No such record or endpoint: check the id and CYNCO_BASE_URL."),
-        (409, "It exists: use it. Or the idempotency key was sent with another body."),
+        (
+            409,
+            "It already exists: use that one. Or this Idempotency-Key has other data.",
+        ),
         (422, "Invalid fields, which the details name: correct them."),
         (429, "Too many requests: wait as long as it says, then retry (with_retry)."),
-        (500, "Cynco failed: retry with backoff (with_retry)."),
-        (503, "Cynco failed: retry with backoff (with_retry)."),
+        (500, "Cynco had an error: retry after growing waits (with_retry)."),
+        (503, "Cynco had an error: retry after growing waits (with_retry)."),
         (200, "Unexpected: check CYNCO_BASE_URL."),
         (307, "Unexpected: check CYNCO_BASE_URL."),
         (499, "Unexpected: check CYNCO_BASE_URL."),

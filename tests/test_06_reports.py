@@ -153,7 +153,7 @@ def test_the_sdks_shape_is_refused_as_its_units_are_unknown() -> None:
         script.read_trial_balance(report)
 
     names = "accounts, totalDebits, totalCredits"
-    assert str(caught.value) == f"unknown trial balance, with the fields {names}"
+    assert str(caught.value) == f"unrecognized trial balance; its fields: {names}"
 
 
 def test_a_fraction_in_minor_units_is_refused() -> None:
