@@ -60,7 +60,8 @@ def iterate_invoices(**filters: str | None) -> Iterator[dict]:
     params: dict[str, Any] = {**filters, **PAGE}
     count = 0
     total = 0  # as last reported by the API
-    previous = None
+    highest_total = 0
+    previous_ids: set[str] = set()
     with requests.Session() as session:  # one connection for all pages
         while True:
             invoices, pagination = with_retry(get_page, session, params)
@@ -70,17 +71,23 @@ def iterate_invoices(**filters: str | None) -> Iterator[dict]:
                 log.warning("The API sends no cursor: reading by offset")
                 yield from list_by_offset(**filters)
                 return
-            if invoices == previous:
-                raise CyncoError(f"paging: the same page again after {count} invoices")
+            ids = {invoice["id"] for invoice in invoices}
+            if ids & previous_ids:
+                raise CyncoError(f"paging: some came again after {count} invoices")
             yield from invoices
             count += len(invoices)
-            total = pagination.get("total", total)  # not every page has one
+            total = pagination.get("total") or total  # not every page has one
+            highest_total = max(highest_total, total)
+            if total and count > highest_total:
+                raise CyncoError(
+                    f"paging: received {count} of {highest_total} invoices"
+                )
             if not pagination["hasMore"]:
                 break
             if not invoices or not cursor:
                 raise CyncoError(f"paging: no next page after {count} invoices")
             params["cursor"] = cursor
-            previous = invoices
+            previous_ids = ids
     check_count(count, total)
 
 
@@ -106,7 +113,7 @@ def list_by_offset(**filters: str | None) -> Iterator[dict]:
                 if invoice["id"] not in seen:
                     seen.add(invoice["id"])
                     yield invoice
-            highest_total = max(highest_total, pagination.get("total", 0))
+            highest_total = max(highest_total, pagination.get("total") or 0)
             if not pagination["hasMore"]:
                 break
             if len(seen) == count_before:
@@ -142,10 +149,24 @@ def add_up(invoices: Iterable[dict]) -> tuple[int, dict[str, Decimal]]:
 
 def write_csv(invoices: Iterable[dict], path: str) -> int:
     """Write the invoices to a file, for Excel as well; return how many."""
-    part = f"{path}.part"
+    path = os.path.realpath(path)  # where a symbolic link leads
+    part = f"{path}.{os.getpid()}.part"
+    try:
+        count = write_rows(invoices, part)
+        # Only now, so that a failed export leaves the previous one as it was.
+        os.replace(part, path)
+    finally:
+        if os.path.exists(part):
+            os.remove(part)
+    return count
+
+
+def write_rows(invoices: Iterable[dict], path: str) -> int:
     count = 0
     # utf-8-sig begins with a byte order mark: without one, Excel garbles Chinese names.
-    with open(part, "w", encoding="utf-8-sig", newline="") as file:
+    with open(
+        path, "w", encoding="utf-8-sig", errors="backslashreplace", newline=""
+    ) as file:
         writer = csv.writer(file)
         writer.writerow([*FIELDS, "total"])
         for invoice in invoices:
@@ -156,9 +177,6 @@ def write_csv(invoices: Iterable[dict], path: str) -> int:
             writer.writerow(row)
             count += 1
             show_progress(count)
-    os.replace(
-        part, path
-    )  # only now: a failed export leaves the previous one as it was
     return count
 
 
@@ -180,6 +198,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--mode", default="both", choices=["cursor", "offset", "both"])
     parser.add_argument("--csv", metavar="FILE", help="export to this file, by cursor")
     args = parser.parse_args(argv)
+    if args.csv == "":
+        parser.error("--csv needs the name of a file")
     status = args.status
     if status == "all":
         status = None

@@ -190,11 +190,14 @@ def open_inbox() -> None:
     # Create it readable by us only: it contains customer data.
     os.close(os.open(INBOX_FILE, os.O_CREAT, 0o600))
     try:
-        inbox("PRAGMA journal_mode = WAL")  # a write-ahead log: as safe, and faster
         inbox(CREATE_TABLE)
         inbox(CREATE_INDEX)
     except sqlite3.Error as error:
         raise CyncoError(f"cannot use the inbox {INBOX_FILE}: {error}") from error
+    try:
+        inbox("PRAGMA journal_mode = WAL")  # a write-ahead log: as safe, and faster
+    except sqlite3.OperationalError:
+        log.info("Another process is opening the inbox")  # and does the same
 
 
 def store_event(event_id: str, body: bytes) -> bool:

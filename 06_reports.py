@@ -147,7 +147,7 @@ def find_differences(balance: TrialBalance) -> list[str]:
     if credits != total.credit:
         by = abs(credits - total.credit)
         differences.append(f"the credits and their total differ by {by:,}")
-    if not balance.is_balanced:
+    if balance.is_balanced is not True:
         differences.append("the API says that the report is not balanced")
     return differences
 
@@ -187,8 +187,9 @@ def main(argv: list[str] | None = None) -> int:
 
     report = with_retry(get_report, args.report, first, last)
     if args.report != "trial-balance":
+        is_utf_8 = sys.stdout.encoding.lower() == "utf-8"  # else write \u6c38
         # JSON has no Decimal. A float is exact for up to 15 digits.
-        print(json.dumps(report, indent=2, ensure_ascii=False, default=float))
+        print(json.dumps(report, indent=2, ensure_ascii=not is_utf_8, default=float))
         return 0
     balance = read_trial_balance(report)
     print_trial_balance(balance)

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 import requests
 from requests.exceptions import ChunkedEncodingError
+from urllib3.exceptions import HTTPError
 
 BASE_URL = os.environ.get("CYNCO_BASE_URL", "https://app.cynco.io/api/v1").rstrip("/")
 TIMEOUT = 30  # seconds; without a timeout, requests waits forever
@@ -20,9 +21,8 @@ MAX_WAIT = 65  # seconds; with_retry gives up if Cynco asks for a longer wait
 # No response, or (the last of these) one that was cut off midway.
 NO_RESPONSE = (requests.ConnectionError, requests.Timeout, ChunkedEncodingError)
 NO_DECIMALS = "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF"
-THREE_DECIMALS = "BHD IQD JOD KWD LYD OMR TND"
 DECIMALS = dict.fromkeys(NO_DECIMALS.split(), 0)  # ISO 4217; all others have two
-DECIMALS.update(dict.fromkeys(THREE_DECIMALS.split(), 3))
+DECIMALS.update(BHD=3, IQD=3, JOD=3, KWD=3, LYD=3, OMR=3, TND=3)
 log = logging.getLogger("cynco")  # its warnings appear on stderr
 
 
@@ -84,7 +84,7 @@ def handle_response(response: requests.Response) -> dict[str, Any]:
         return {"success": True, "data": None}
     try:
         envelope = json.loads(response.content, parse_float=Decimal)
-    except (ValueError, RecursionError):  # not JSON, or nested too deep
+    except (ValueError, RecursionError, ArithmeticError):  # not JSON, or absurd
         envelope = None
     if not isinstance(envelope, dict):
         envelope = {}
@@ -100,7 +100,7 @@ def handle_response(response: requests.Response) -> dict[str, Any]:
         response.status_code,
         error.get("code", "NO_CODE"),
         error.get("message", "no message"),
-        error.get("details") or [],
+        [item for item in error.get("details") or [] if isinstance(item, dict)],
         (envelope.get("meta") or {}).get("requestId"),
         requested_wait(response),
     )
@@ -140,7 +140,7 @@ def with_retry(function: Callable, *arguments: Any, attempts: int = 4) -> Any:
 def describe(error: requests.RequestException) -> str:
     """Return why there is no response. Names the host only: a path may be secret."""
     cause: BaseException = error
-    while cause.__context__:  # down to the operating system's own error
+    while isinstance(cause.__context__, (OSError, HTTPError)):  # down to the first
         cause = cause.__context__
     if isinstance(error, requests.exceptions.ProxyError):
         return f"no response through your proxy: {cause}"

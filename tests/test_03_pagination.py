@@ -2,10 +2,12 @@
 
 import csv
 import logging
+import sys
 from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import requests
@@ -19,6 +21,7 @@ script = load("03_pagination")
 Serve = Callable[..., SandboxServer]
 Capture = pytest.CaptureFixture[str]
 Log = pytest.LogCaptureFixture
+on_posix = pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX")
 
 
 def invoice(number: int, **changes: Any) -> dict[str, Any]:
@@ -148,17 +151,58 @@ def test_a_list_may_be_empty(api: API) -> None:
     assert ids(script.iterate_invoices()) == []
 
 
-def test_the_same_page_again_is_an_error_and_is_not_handed_out(api: API) -> None:
+@pytest.mark.parametrize("again", [[1, 2], [2, 3]], ids=["same page", "overlap"])
+def test_an_invoice_that_comes_again_is_an_error_and_is_not_handed_out(
+    api: API, again: list[int]
+) -> None:
     api.replies = [
         page(1, 2, nextCursor="a"),
-        page(1, 2, nextCursor="b"),
+        page(*again, nextCursor="b"),
     ]
     invoices = script.iterate_invoices()
     next(invoices)
     next(invoices)
 
-    with pytest.raises(_common.CyncoError, match="the same page again after 2 inv"):
+    with pytest.raises(_common.CyncoError, match="some came again after 2 inv"):
         next(invoices)
+
+
+def test_pages_that_take_turns_end_in_an_error(api: API) -> None:
+    api.replies = [
+        page(1, total=3, nextCursor="a"),
+        page(2, total=3, nextCursor="b"),
+        page(1, total=3, nextCursor="c"),
+        page(2, total=3, nextCursor="d"),
+    ]
+
+    with pytest.raises(_common.CyncoError, match="paging: received 4 of 3 invoices"):
+        list(script.iterate_invoices())
+
+
+def test_more_on_a_page_than_there_are_is_an_error(api: API) -> None:
+    api.replies = [last_page(1, 1, total=1)]
+
+    with pytest.raises(_common.CyncoError, match="paging: received 2 of 1 invoices"):
+        list(script.iterate_invoices())
+
+
+@pytest.mark.parametrize("read", ["iterate_invoices", "list_by_offset"])
+def test_a_filter_cannot_change_the_size_or_order_of_a_page(
+    api: API, read: str
+) -> None:
+    api.replies = [last_page(1)]
+
+    list(getattr(script, read)(limit="7", order="desc"))
+
+    assert api.requests[0].query["limit"] == "100"
+    assert api.requests[0].query["order"] == "asc"
+
+
+@pytest.mark.parametrize("read", ["iterate_invoices", "list_by_offset"])
+def test_a_total_of_null_is_none(api: API, read: str) -> None:
+    api.replies = [last_page(1, total=None)]
+
+    assert ids(getattr(script, read)()) == ["inv_1"]
 
 
 def test_an_empty_page_while_more_follow_is_an_error(api: API) -> None:
@@ -413,6 +457,71 @@ def test_a_failed_export_leaves_the_last_one_as_it_was(
         script.main(["--csv", str(path)])
 
     assert path.read_bytes() == b"the last one"
+
+
+def test_a_failed_export_leaves_no_other_file(api: API, tmp_path: Path) -> None:
+    path = tmp_path / "invoices.csv"
+    api.replies = [page(1, nextCursor="a"), KeyboardInterrupt()]
+
+    with pytest.raises(KeyboardInterrupt):
+        script.main(["--csv", str(path)])
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_export_shows_nothing_until_it_is_complete(api: API, tmp_path: Path) -> None:
+    path = tmp_path / "invoices.csv"
+
+    def invoices() -> Any:
+        yield invoice(1)
+        assert not path.exists()
+
+    script.write_csv(invoices(), str(path))
+
+    assert path.exists()
+
+
+def test_two_exports_at_once_do_not_share_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "invoices.csv"
+
+    def invoices() -> Any:
+        yield invoice(1)
+        monkeypatch.setattr("os.getpid", Mock(return_value=1))
+        script.write_csv([invoice(2)], str(path))
+        monkeypatch.undo()
+
+    script.write_csv(invoices(), str(path))
+
+    assert path.read_bytes().count(b"\r\n") == 2
+    assert b"INV-1," in path.read_bytes()
+
+
+@on_posix
+def test_an_export_through_a_link_leaves_the_link(tmp_path: Path) -> None:
+    link = tmp_path / "link.csv"
+    link.symlink_to(tmp_path / "invoices.csv")
+
+    script.write_csv([invoice(1)], str(link))
+
+    assert link.is_symlink()
+    assert (tmp_path / "invoices.csv").exists()
+
+
+def test_half_an_emoji_stops_no_export(tmp_path: Path) -> None:
+    row = export(tmp_path, customerName="Kedai \ud83d")
+
+    assert row.startswith(b"INV-1,Kedai \\ud83d,paid")
+
+
+def test_an_empty_file_name_is_a_usage_error(api: API, capsys: Capture) -> None:
+    with pytest.raises(SystemExit) as stop:
+        script.main(["--csv", ""])
+
+    assert stop.value.code == 2
+    assert "--csv needs the name of a file" in capsys.readouterr().err
+    assert api.requests == []
 
 
 def test_an_export_prints_its_count(api: API, tmp_path: Path, capsys: Capture) -> None:

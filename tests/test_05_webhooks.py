@@ -572,6 +572,22 @@ def test_an_inbox_keeps_its_events_when_it_is_opened_again(inbox: Path) -> None:
     assert stored_ids() == ["evt_1"]
 
 
+def test_an_inbox_that_another_process_is_opening(
+    inbox: Path, monkeypatch: Patch
+) -> None:
+    inbox.unlink()
+    run_statement = script.inbox
+
+    def locked(sql: str, *values: object) -> Any:
+        if "PRAGMA" in sql:
+            raise sqlite3.OperationalError("database is locked")
+        return run_statement(sql, *values)
+
+    monkeypatch.setattr(script, "inbox", locked)
+    script.open_inbox()
+    assert script.store_event("evt_1", b"{}") is True
+
+
 def test_an_inbox_that_is_no_database(inbox: Path) -> None:
     inbox.write_text("no database" * 100)
     with pytest.raises(CyncoError, match=r"cannot use the inbox .*inbox\.db: "):

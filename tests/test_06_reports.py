@@ -1,11 +1,13 @@
 """06: a trial balance that balances to the cent, or exit code 1; others as JSON."""
 
 import datetime
+import json
 from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
 import pytest
+import sandbox_data
 from conftest import API, KEY, failure, load, reply, run, success
 from sandbox_server import SandboxServer
 
@@ -208,10 +210,21 @@ def test_totals_that_differ_by_a_cent(api: API, capsys: Capture) -> None:
 
 def test_debits_that_do_not_add_up_to_their_total(api: API, capsys: Capture) -> None:
     report = guide_report()
-    report["accounts"][0]["debit"] = 123466
+    report["accounts"][0]["debit"] = 100011
 
     assert out_of_balance(capsys, api, report) == [
-        "Out of balance: the debits and their total differ by 234.56."
+        "Out of balance: the debits and their total differ by 0.01."
+    ]
+
+
+def test_a_large_difference_is_shown_with_its_thousands(
+    api: API, capsys: Capture
+) -> None:
+    report = guide_report()
+    report["accounts"][0]["debit"] = 223466
+
+    assert out_of_balance(capsys, api, report) == [
+        "Out of balance: the debits and their total differ by 1,234.56."
     ]
 
 
@@ -235,11 +248,12 @@ def test_an_amount_on_the_wrong_side(api: API, capsys: Capture) -> None:
     ]
 
 
+@pytest.mark.parametrize("value", [False, None, "false"])
 def test_a_report_that_says_itself_that_it_is_not_balanced(
-    api: API, capsys: Capture
+    api: API, capsys: Capture, value: Any
 ) -> None:
     report = openapi_report()
-    report["isBalanced"] = False
+    report["isBalanced"] = value
 
     assert out_of_balance(capsys, api, report) == [
         "Out of balance: the API says that the report is not balanced."
@@ -305,6 +319,20 @@ def test_other_reports_are_json_with_their_numbers_and_letters(
         "  ]",
         "}",
     ]
+
+
+def test_other_reports_are_valid_json_in_any_console(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    accounts = list(sandbox_data.ACCOUNTS)
+    accounts[0] = ("1000", "Cash \U0001f600", "asset", "Current assets")
+    monkeypatch.setattr(sandbox_data, "ACCOUNTS", accounts)
+    command = ["06_reports.py", "--month=2026-03", "--report=balance-sheet"]
+
+    done = run(*command, server=serve(shape="openapi"), PYTHONIOENCODING="ascii")
+
+    assert json.loads(done.stdout)["reportType"] == "balance_sheet"
+    assert '"Cash \\ud83d\\ude00"' in done.stdout
 
 
 def test_a_transient_failure_is_retried(api: API) -> None:

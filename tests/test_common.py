@@ -250,6 +250,15 @@ def test_code_and_message_survive_without_details_and_meta(body: Any) -> None:
     assert error.request_id is None
 
 
+@pytest.mark.parametrize(
+    "details", [["email is bad"], [None], {"email": "bad"}, "email is bad"], ids=str
+)
+def test_the_message_survives_odd_details(details: Any) -> None:
+    error = read_failure(failure(422, "C", "M", details))
+
+    assert str(error) == "422 C: M [req_9]"
+
+
 def test_the_message_survives_without_a_code() -> None:
     error = read_failure(reply({"success": False, "error": {"message": "M"}}, 422))
 
@@ -604,6 +613,26 @@ def test_the_innermost_cause_is_named() -> None:
 
     text = "no response from app.cynco.io: [Errno -2] Name or service not known"
     assert describe(error) == text
+
+
+@pytest.mark.parametrize(
+    "handled", [KeyError("whsec_other"), CyncoAPIError(409, "C", "M")], ids=repr
+)
+def test_an_error_that_the_caller_handles_is_no_cause(
+    closed_port: int, handled: Exception
+) -> None:
+    def request_while_handling() -> None:
+        try:
+            raise handled
+        except type(handled):
+            requests.get(f"http://127.0.0.1:{closed_port}/", timeout=5)
+
+    with pytest.raises(requests.ConnectionError) as caught:
+        request_while_handling()
+
+    text = describe(caught.value)
+    assert "refused" in text
+    assert str(handled) not in text
 
 
 def test_an_error_without_a_cause_is_its_own() -> None:
