@@ -1,5 +1,8 @@
 """04_error_handling.py: four errors that do no harm, the advice, and the retries."""
 
+from collections.abc import Callable
+from unittest.mock import Mock
+
 import pytest
 import sandbox_api
 from conftest import API, KEY, failure, load, reply, run, success
@@ -8,6 +11,7 @@ from sandbox_server import SandboxServer
 SCRIPT = "04_error_handling.py"
 script = load("04_error_handling")
 
+Serve = Callable[..., SandboxServer]
 Capture = pytest.CaptureFixture[str]
 
 OUTPUT = """\
@@ -231,19 +235,25 @@ def test_the_retries(
         ("sdk", "AUTHENTICATION_ERROR"),
     ],
 )
-def test_the_whole_output_and_nothing_created(shape: str, code: str) -> None:
-    app = sandbox_api.create_app(shape=shape)
-    app.customers.clear()
+def test_the_whole_output_and_nothing_created(
+    serve: Serve,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: Capture,
+    shape: str,
+    code: str,
+) -> None:
+    server = serve(shape=shape)
+    server.app.customers.clear()
+    monkeypatch.setattr(script, "BASE_URL", server.url)
+    monkeypatch.setenv("CYNCO_API_KEY", sandbox_api.API_KEY)
+    monkeypatch.setattr("time.sleep", Mock())
 
-    with SandboxServer(app) as server:
-        done = run(SCRIPT, server=server)
+    exit_code = script.main([])
 
-    assert done.returncode == 0
-    assert done.stdout == OUTPUT.replace("CODE", code)
-    assert done.stderr.count("; retrying in ") == 2
-    assert done.stderr.count("\n") == 2
+    assert exit_code == 0
+    assert capsys.readouterr().out == OUTPUT.replace("CODE", code)
     assert len(server.seen) == 5
-    assert app.customers == {}
+    assert server.app.customers == {}
 
 
 def test_without_a_key_nothing_is_printed_but_one_line() -> None:
