@@ -186,7 +186,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.webhooks is not None:
         deliveries = make_deliveries()
         if args.event:
-            deliveries = [make_delivery(args.event)]
+            delivery = make_delivery(args.event)
+            delivery.event["id"] = f"evt_{time.time_ns()}"  # each time, a new event
+            deliveries = [delivery]
         as_expected = send_webhooks(args.webhooks, args.secret, deliveries)
         return 0 if as_expected else 1
 

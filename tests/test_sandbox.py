@@ -1,5 +1,6 @@
 """The sandbox's command line, as a user runs it."""
 
+import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -183,6 +184,18 @@ def usage_error(capsys: Capture, *arguments: str) -> str:
         sandbox.main(arguments)
     assert stop.value.code == 2
     return capsys.readouterr().err
+
+
+def test_event_sends_a_new_one_each_time(receiver: SandboxServer) -> None:
+    command = ["--webhooks", f"{receiver.url}/hook", "--event", "invoice.paid"]
+
+    sandbox.main(command)
+    sandbox.main(command)
+
+    first = json.loads(receiver.seen[0]["body"])
+    second = json.loads(receiver.seen[1]["body"])
+    assert first["data"] == second["data"]
+    assert first["id"] != second["id"]
 
 
 def test_an_unknown_event_lists_the_six(capsys: Capture) -> None:
