@@ -67,6 +67,7 @@ def list_invoices(
 
 
 def print_invoice(invoice: dict[str, Any]) -> None:
+    # These names are the same in both shapes.
     customer = invoice["customerName"] or "-"  # may be null
     due_date = invoice["dueDate"] or "-"
     # The guide's shape has amounts in minor units: 162000 sen. OpenAPI's has major
@@ -91,7 +92,7 @@ def main(argv: list[str] | None = None) -> int:
         parser.error("--limit must be 1 to 100")
     status = args.status
     if status == "all":
-        status = None  # requests sends no parameter that is None
+        status = None  # requests leaves out parameters that are None
 
     # Call list_invoices(status, ...), and call it again after a transient error.
     envelope = with_retry(list_invoices, status, args.sort, args.order, args.limit)

@@ -2,9 +2,9 @@
 
 In this example you will see:
     1. a POST request with JSON; with your own API key, it creates a real customer
-    2. an idempotency key, a label that you make up for one request: if you send that
-       again with the same label within 24 hours, Cynco creates no second customer, but
-       sends its first response again
+    2. an idempotency key, a label that you make up for one request: if you send the
+       request again with the same label within 24 hours, Cynco creates no second
+       customer, but repeats its first response
     3. a 422, which names each invalid field
 
 Usage:
@@ -29,8 +29,8 @@ from _common import (
     with_retry,
 )
 
-# Only name is required. Others are taxId, registrationNumber, website, paymentTerms
-# and notes.
+# Only name is required. Other fields are taxId, registrationNumber, website,
+# paymentTerms and notes.
 CUSTOMER = {
     "name": "Acme Corp",
     "email": "billing@acme.example",

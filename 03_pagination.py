@@ -33,8 +33,8 @@ from _common import (
     with_retry,
 )
 
-# As many per page as the API allows. Without "sort", "asc" is the oldest first: an
-# invoice that is created in the meantime comes last, and shifts no other.
+# As many per page as the API allows. Without `sort`, it sorts by date of creation.
+# With "asc", an invoice that is created while you read comes last and moves no other.
 PAGE = {"limit": 100, "order": "asc"}
 FIELDS = ["invoiceNumber", "customerName", "status", "dueDate", "currency"]
 
@@ -53,8 +53,8 @@ def iterate_invoices(**filters: str | None) -> Iterator[dict]:
 
     `filters`: query parameters, such as status="paid"; None is not sent. The API
     ignores a parameter that it does not know: with a misspelt one, you get everything.
-    Memory use does not grow with the number of invoices: `yield` hands out those of a
-    page before the next is requested.
+    Memory use does not grow with the number of invoices (by offset, it does): `yield`
+    hands out those of a page before the next is requested.
     Raises CyncoAPIError, and CyncoError if the API repeats a page or stops too early.
     """
     params: dict[str, Any] = {**filters, **PAGE}
@@ -66,18 +66,19 @@ def iterate_invoices(**filters: str | None) -> Iterator[dict]:
         while True:
             invoices, pagination = with_retry(get_page, session, params)
             cursor = pagination.get("nextCursor")
-            # After the first page, there may be no cursor, although more follow.
+            # Some servers send no cursor with the first page: then read by offset.
             if count == 0 and pagination["hasMore"] and not cursor:
                 log.warning("The API sends no cursor: reading by offset")
                 yield from list_by_offset(**filters)
                 return
             ids = {invoice["id"] for invoice in invoices}
             if ids & previous_ids:
-                raise CyncoError(f"paging: some came again after {count} invoices")
+                raise CyncoError(f"paging: repeated invoices after the first {count}")
             yield from invoices
             count += len(invoices)
             total = pagination.get("total") or total  # not every page has one
             highest_total = max(highest_total, total)
+            # More than there ever were: the API repeats itself.
             if total and count > highest_total:
                 raise CyncoError(
                     f"paging: received {count} of {highest_total} invoices"
@@ -88,7 +89,7 @@ def iterate_invoices(**filters: str | None) -> Iterator[dict]:
                 raise CyncoError(f"paging: no next page after {count} invoices")
             params["cursor"] = cursor
             previous_ids = ids
-    check_count(count, total)
+    check_count(count, total)  # the last total: who left the list is not missing
 
 
 def list_by_offset(**filters: str | None) -> Iterator[dict]:
@@ -148,7 +149,7 @@ def add_up(invoices: Iterable[dict]) -> tuple[int, dict[str, Decimal]]:
 
 
 def write_csv(invoices: Iterable[dict], path: str) -> int:
-    """Write the invoices to a file, for Excel as well; return how many."""
+    """Write the invoices to a CSV file, which Excel can open; return how many."""
     path = os.path.realpath(path)  # where a symbolic link leads
     part = f"{path}.{os.getpid()}.part"
     try:
@@ -193,7 +194,7 @@ def show_progress(count: int) -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description="Read every invoice once.")
+    parser = argparse.ArgumentParser(description="Read every invoice.")
     parser.add_argument("--status", default="paid", help="as in 01 (default: paid)")
     parser.add_argument("--mode", default="both", choices=["cursor", "offset", "both"])
     parser.add_argument("--csv", metavar="FILE", help="export to this file, by cursor")
@@ -218,7 +219,7 @@ def main(argv: list[str] | None = None) -> int:
 def print_totals(title: str, invoices: Iterable[dict]) -> None:
     count, totals = add_up(invoices)
     print(f"{title}: {count:,} invoices")
-    for currency, total in sorted(totals.items()):  # they cannot be added up
+    for currency, total in sorted(totals.items()):  # they cannot be added together
         print(f"  {currency} {total:>16,}")
 
 

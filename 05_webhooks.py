@@ -1,9 +1,9 @@
-"""Receive webhooks: verify, store, respond 200, and only then handle.
+"""Receive webhooks: verify, store, respond 200, and handle in the background.
 
 In this example you will see:
     1. how to verify a delivery: HMAC-SHA256 over its bytes, compared in constant time
     2. how to lose no event: it is on disk before we respond 200
-    3. how to route each event to a function of yours, by its type
+    3. how to route each event to one of your functions, by its type
 
 Usage:
     python tests/sandbox.py 05_webhooks.py      (needs no account)
@@ -30,10 +30,10 @@ from _common import CyncoError, format_money, from_minor, invoice_total, log, ru
 
 INBOX_FILE = os.path.abspath(os.environ.get("CYNCO_INBOX", "webhook_events.db"))
 # Seconds before retrying an event whose handler failed or was cut off. Each event has
-# three attempts. A handler must end within this time, or its event is handled twice.
+# three attempts. If a handler takes longer, another process may handle the event, too.
 RETRY_AFTER = 600
 
-# To use these routes in a Flask application of yours: start_inbox(), and
+# To use these routes in your own Flask application: start_inbox(), and then
 # app.register_blueprint(webhooks).
 webhooks = Blueprint("webhooks", __name__)
 
@@ -43,8 +43,8 @@ def verify_signature(body: bytes, headers: Mapping[str, str], secret: str) -> bo
 
     HMAC is a checksum that takes a secret to compute. Only Cynco and you have it.
     """
-    # 1. Read the time and the signatures. Header names come in any case, and there are
-    #    two header formats:
+    # 1. Read the time and the signatures. Header names may be in upper or lower case,
+    #    and there are two header formats:
     #    X-Webhook-Timestamp: 1774947600 and X-Webhook-Signature: 5257a8...
     #    Cynco-Signature: t=1774947600,v1=5257a8...
     values = {}
@@ -81,10 +81,10 @@ def receive() -> tuple[dict, int]:
 
     If storing it fails, Flask responds 500, and Cynco resends it, up to three times.
     """
-    # The bytes as they came: to parse the JSON and write it again could change them.
+    # The bytes as they came: parsing the JSON and writing it again could change them.
     body = request.get_data()
     is_genuine = False
-    # There are two secrets while one is being replaced.
+    # While a secret is being replaced, CYNCO_WEBHOOK_SECRET holds the new and the old.
     for secret in webhook_secrets():
         if verify_signature(body, dict(request.headers), secret):
             is_genuine = True
@@ -137,9 +137,10 @@ HANDLERS = {
 def handle_event(event: dict) -> None:
     """Call the handler for an event's type. Handlers run one at a time, in a thread.
 
-    Give each request in a handler a timeout: a request that hangs stops all handling.
-    After an error or a crash, an event is handled again. If a handler must not do its
-    work twice, pass event["id"] to it, and store that together with what you did.
+    If a handler sends requests, give each a timeout: one that hangs stops all handling.
+    After an error or a crash, an event is handled again. If it must not do its work
+    twice, pass event["id"] to the handler as well, skip an id that you have saved, and
+    save it in the same database transaction as your work.
     """
     event_type = event.get("type") or event["event"]  # Cynco uses both names
     if event_type in HANDLERS:
@@ -149,7 +150,7 @@ def handle_event(event: dict) -> None:
 
 
 # The inbox: every event, in a SQLite file. You can use it without reading on.
-# Times are in Unix seconds.
+# `stored` and `tried` (last) are times, in Unix seconds.
 
 CREATE_TABLE = """
     CREATE TABLE IF NOT EXISTS events (
@@ -163,12 +164,13 @@ STORE_EVENT = """
     INSERT INTO events (id, body, stored, tried, attempts, done)
     VALUES (?, ?, ?, 0, 0, 0) ON CONFLICT (id) DO NOTHING
 """
+# The last ? is RETRY_AFTER seconds ago.
 NEXT_EVENT = """
     SELECT id, body FROM events
     WHERE done = 0 AND attempts < 3 AND tried < ?
     ORDER BY attempts, stored LIMIT 1
 """
-# The same conditions again: another process may have claimed it meanwhile.
+# The first process to set `tried` to now has the event: for others, it is too recent.
 CLAIM_EVENT = """
     UPDATE events SET attempts = attempts + 1, tried = ?
     WHERE id = ? AND done = 0 AND attempts < 3 AND tried < ?
@@ -186,7 +188,7 @@ def inbox(sql: str, *values: object) -> tuple[list, int]:
 
 
 def open_inbox() -> None:
-    """Create the inbox, unless it exists. Raises CyncoError if it cannot be used."""
+    """Create the inbox, unless it exists. Raises CyncoError or OSError."""
     # Create it readable by us only: it contains customer data.
     os.close(os.open(INBOX_FILE, os.O_CREAT, 0o600))
     try:
@@ -209,7 +211,7 @@ def store_event(event_id: str, body: bytes) -> bool:
 
 def handle_pending() -> None:
     """Handle what is stored: new events, then those tried RETRY_AFTER seconds ago."""
-    # Fixed here, so that what fails from now on waits for a later call.
+    # Computed once: an event that fails below is not tried again in this same call.
     retry_before = time.time() - RETRY_AFTER
     while True:
         rows, _ = inbox(NEXT_EVENT, retry_before)

@@ -5,7 +5,7 @@ on the credit side.
 
 In this example you will see:
     1. one request that suits both shapes of the API (see 01)
-    2. how to read a trial balance in either shape, and refuse any other
+    2. how to read a trial balance in either shape, and reject anything else
     3. double entry: debits equal credits, and the accounts add up to the totals
 
 Usage:
@@ -166,7 +166,7 @@ def print_trial_balance(balance: TrialBalance) -> None:
 
 
 def month(text: str) -> date:
-    """Return the first day of a month given as YYYY-MM; ValueError for any other."""
+    """Return the first day of a month given as YYYY-MM. Raises ValueError."""
     return date.fromisoformat(f"{text}-01")
 
 
@@ -187,7 +187,7 @@ def main(argv: list[str] | None = None) -> int:
 
     report = with_retry(get_report, args.report, first, last)
     if args.report != "trial-balance":
-        is_utf_8 = sys.stdout.encoding.lower() == "utf-8"  # else write \u6c38
+        is_utf_8 = sys.stdout.encoding.lower() == "utf-8"  # if not, escape letters
         # JSON has no Decimal. A float is exact for up to 15 digits.
         print(json.dumps(report, indent=2, ensure_ascii=not is_utf_8, default=float))
         return 0

@@ -42,7 +42,7 @@ class CyncoAPIError(CyncoError):
         request_id: str | None = None,
         retry_after: float = 0,  # seconds
     ) -> None:
-        super().__init__(status_code, code, message)  # multiprocessing pickles errors
+        super().__init__(status_code, code, message)  # as multiprocessing needs
         self.status_code = status_code
         self.code = code
         self.message = message
@@ -140,7 +140,7 @@ def with_retry(function: Callable, *arguments: Any, attempts: int = 4) -> Any:
 def describe(error: requests.RequestException) -> str:
     """Return why there is no response. Names the host only: a path may be secret."""
     cause: BaseException = error
-    while isinstance(cause.__context__, (OSError, HTTPError)):  # down to the first
+    while isinstance(cause.__context__, (OSError, HTTPError)):  # the error behind it
         cause = cause.__context__
     if isinstance(error, requests.exceptions.ProxyError):
         return f"no response through your proxy: {cause}"
@@ -151,7 +151,7 @@ def describe(error: requests.RequestException) -> str:
 def run(main: Callable[[], int]) -> None:
     """Exit with the code of main(): failures are one line, bugs a traceback."""
     if hasattr(sys.stdout, "reconfigure"):  # IDLE and notebooks have no such method
-        sys.stdout.reconfigure(errors="backslashreplace")  # not all show Chinese
+        sys.stdout.reconfigure(errors="backslashreplace")  # for simple consoles
     try:
         code = main()
         sys.stdout.flush()
@@ -162,7 +162,7 @@ def run(main: Callable[[], int]) -> None:
     except KeyboardInterrupt:
         sys.exit("\nStopped.")
     except OSError as error:  # such as a full disk
-        if not isinstance(error, BrokenPipeError):  # head, say, has read enough
+        if not isinstance(error, BrokenPipeError):  # `| head` reads no more
             print(f"Error: {error}", file=sys.stderr)
         os._exit(1)  # sys.exit() would flush stdout, and fail again
     sys.exit(code)

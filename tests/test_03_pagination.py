@@ -163,7 +163,7 @@ def test_an_invoice_that_comes_again_is_an_error_and_is_not_handed_out(
     next(invoices)
     next(invoices)
 
-    with pytest.raises(_common.CyncoError, match="some came again after 2 inv"):
+    with pytest.raises(_common.CyncoError, match="repeated invoices after the first 2"):
         next(invoices)
 
 
