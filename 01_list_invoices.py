@@ -57,10 +57,10 @@ def list_invoices(
     # {
     #     "success": true,
     #     "data": [
-    #         {"invoiceNumber": "INV-00273", "currency": "MYR", "total": 162000, ...},
     #         ...
+    #         {"invoiceNumber": "INV-00165", "currency": "MYR", "total": 162000, ...}
     #     ],
-    #     "pagination": {"total": 23, "limit": 10, "offset": 0, "hasMore": true, ...},
+    #     "pagination": {"total": 22, "limit": 10, "offset": 0, "hasMore": true, ...},
     #     "meta": {"requestId": "req_000001", ...}
     # }
     return handle_response(response)
