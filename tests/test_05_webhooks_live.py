@@ -354,7 +354,7 @@ def test_an_unusable_inbox_is_one_line(
     assert result.stderr.count("\n") == 1
 
 
-@pytest.mark.parametrize("port", ["70000", "-1", "http"])
+@pytest.mark.parametrize("port", ["65536", "-1", "http"])
 def test_a_port_out_of_range_is_a_usage_error(tmp_path: Path, port: str) -> None:
     command = [SCRIPT, f"--port={port}"]
     result = run(*command, cwd=tmp_path, CYNCO_WEBHOOK_SECRET=SECRET)
