@@ -245,8 +245,9 @@ def webhook_secrets() -> list[str]:
     secrets = os.environ.get("CYNCO_WEBHOOK_SECRET", "").replace(",", " ").split()
     if not secrets:
         raise CyncoError(
-            "CYNCO_WEBHOOK_SECRET is not set. Settings > Webhooks shows it once, "
-            "when you create the endpoint"
+            "CYNCO_WEBHOOK_SECRET is not set. Settings > Webhooks shows it once, when "
+            "you create the endpoint. To try the example without a secret: "
+            "python tests/sandbox.py 05_webhooks.py"
         )
     return secrets
 

@@ -172,7 +172,12 @@ def month(text: str) -> date:
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Print a report for a month.")
-    parser.add_argument("--report", default="trial-balance", choices=REPORTS)
+    parser.add_argument(
+        "--report",
+        default="trial-balance",
+        choices=REPORTS,
+        help="(default: trial-balance; aged-receivables in the guide's shape only)",
+    )
     parser.add_argument(
         "--month",
         type=month,

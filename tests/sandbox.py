@@ -22,6 +22,7 @@ from pathlib import Path
 
 try:
     from sandbox_api import API_KEY, READ_ONLY_KEY, SHAPES, create_app
+    from sandbox_data import CLOCK
     from sandbox_server import FAULTS, SandboxServer
     from sandbox_webhooks import (
         EVENTS,
@@ -145,6 +146,7 @@ def serve(server: SandboxServer, shape: str) -> None:
         powershell += f'$env:{name}="{value}"; '
     print(f"Serving {server.url} in the {shape} shape until Ctrl-C.")
     print("The live service most likely sends what --shape sdk does: build on that.")
+    print(f"The books end at {CLOCK}.")
     print(f"To practise a 403, use the read-only key {READ_ONLY_KEY}.")
     print("In another terminal, paste one line:")
     print(f"  bash, zsh:   {bash}")
@@ -186,9 +188,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.webhooks is not None:
         deliveries = make_deliveries()
         if args.event:
-            delivery = make_delivery(args.event)
-            delivery.event["id"] = f"evt_{time.time_ns()}"  # each time, a new event
-            deliveries = [delivery]
+            deliveries = [make_delivery(args.event)]
+        run = time.time_ns()  # events that the receiver has not seen in another run
+        for delivery in deliveries:
+            delivery.event["id"] += f"_{run}"
         as_expected = send_webhooks(args.webhooks, args.secret, deliveries)
         return 0 if as_expected else 1
 

@@ -386,6 +386,8 @@ def send_failure(error: HTTPException) -> tuple[Response, int]:
         for name, problem in message.items():
             details.append({"field": name, "message": problem})
         message = "Validation failed"
+    if request.url_rule is None:
+        message = f"The sandbox has no {request.method} {request.path}"
     code = CODES.get(status, "INTERNAL_ERROR")
     if status == 401 and state.shape != "guide":
         code = "AUTHENTICATION_ERROR"

@@ -81,7 +81,8 @@ def read_customer_table() -> list[Record]:
         }
         if currency == "MYR":
             fields["creditLimit"] = 50_000.0
-        if number == 7:
+        if number == 7:  # they come by, and pay at the counter
+            fields["email"] = None
             fields["isActive"] = False
         customer_id = f"cus_{number:04d}"
         customers.append(make_customer(customer_id, "2025-01-02T08:00:00Z", fields))

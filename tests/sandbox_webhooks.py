@@ -18,21 +18,21 @@ PATIENCE = 10  # seconds for a receiver to respond
 # The `data` of each event: the fields that Cynco has in print, and no others.
 EVENTS: dict[str, dict[str, Any]] = {
     "invoice.created": {
-        "invoiceNumber": "INV-00301",
-        "customerName": "Orkid Interiors Sdn Bhd",
-        "total": 486000,
+        "invoiceNumber": "INV-00299",
+        "customerName": "Kuching Timber Supplies Sdn Bhd",
+        "total": 492480,
         "currency": "MYR",
     },
     # As the SDK has it: in major units.
     "invoice.paid": {
-        "invoiceNumber": "INV-00298",
+        "invoiceNumber": "INV-00270",
         "totalAmount": 1620.00,
         "currency": "MYR",
     },
-    "invoice.overdue": {"invoiceNumber": "INV-00273", "dueDate": "2026-03-30"},
+    "invoice.overdue": {"invoiceNumber": "INV-00264", "dueDate": "2026-03-21"},
     "customer.created": {"name": "Acme Corp", "email": "billing@acme.example"},
     "payment.received": {
-        "amount": 250000,
+        "amount": 213129,
         "currency": "JPY",
         "method": "bank_transfer",
     },

@@ -150,14 +150,15 @@ def test_the_first_screen_says_how_to_connect() -> None:
     command = [sys.executable, SANDBOX, "--port", "0", "--shape", "openapi"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, encoding="utf-8") as process:
         assert process.stdout
-        screen = [process.stdout.readline() for _ in range(6)]
+        screen = [process.stdout.readline() for _ in range(7)]
         process.terminate()
     assert screen[0].startswith("Serving http://127.0.0.1:")
     assert screen[0].endswith("in the openapi shape until Ctrl-C.\n")
     assert "--shape sdk" in screen[1]
-    assert "cak_sandbox_read_only" in screen[2]
-    assert "export CYNCO_BASE_URL=http://127.0.0.1:" in screen[4]
-    assert '$env:CYNCO_API_KEY="cak_sandbox"' in screen[5]
+    assert screen[2] == "The books end at 2026-03-31T09:00:00Z.\n"
+    assert "cak_sandbox_read_only" in screen[3]
+    assert "export CYNCO_BASE_URL=http://127.0.0.1:" in screen[5]
+    assert '$env:CYNCO_API_KEY="cak_sandbox"' in screen[6]
 
 
 def test_webhooks_go_to_a_receiver_of_your_own(
