@@ -168,22 +168,21 @@ def write_rows(invoices: Iterable[dict], path: str) -> int:
     with open(
         path, "w", encoding="utf-8-sig", errors="backslashreplace", newline=""
     ) as file:
-        writer = csv.writer(file)
-        writer.writerow([*FIELDS, "total"])
+        writer = csv.DictWriter(file, [*FIELDS, "total"])
+        writer.writeheader()
         for invoice in invoices:
-            row: list[Any] = []
+            row: dict[str, Any] = {"total": invoice_total(invoice)}
             for field in FIELDS:
-                row.append(plain_text(invoice[field]))
-            row.append(invoice_total(invoice))
+                row[field] = plain_text(invoice[field])
             writer.writerow(row)
             count += 1
             show_progress(count)
     return count
 
 
-def plain_text(cell: str | None) -> str | None:
+def plain_text(cell: Any) -> Any:
     """Escape a cell that a spreadsheet would run as a formula: =A1 becomes '=A1."""
-    if cell and cell[0] in "=+-@\t\r":
+    if isinstance(cell, str) and cell.startswith(("=", "+", "-", "@", "\t", "\r")):
         return f"'{cell}"
     return cell
 

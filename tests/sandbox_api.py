@@ -431,6 +431,8 @@ def note_ignored_parameters() -> None:
         g.choices = {**CHOICES, **sandbox_guide.CHOICES}
         sent_for_other_shapes = ["page", "period"]
     g.parameters = parameters.get(g.resource, "").split()
+    if g.resource not in parameters:
+        return  # no such endpoint has parameters
     for name in request.args:
         if name not in g.parameters and name not in sent_for_other_shapes:
             request.environ.get("sandbox.ignored", []).append(name)

@@ -436,6 +436,18 @@ def test_a_null_total_is_an_empty_cell(tmp_path: Path) -> None:
     assert path.read_bytes() == HEADER + b"INV-1,Acme,paid,2026-03-31,MYR,\r\n"
 
 
+def test_a_number_can_be_a_column(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(script, "FIELDS", ["invoiceNumber", "paidAmount"])
+    path = tmp_path / "invoices.csv"
+
+    script.write_csv([invoice(1, paidAmount=5)], str(path))
+
+    header = b"\xef\xbb\xbfinvoiceNumber,paidAmount,total\r\n"
+    assert path.read_bytes() == header + b"INV-1,5,1620.00\r\n"
+
+
 @pytest.mark.parametrize("first", ["=", "+", "-", "@", "\t"], ids=repr)
 def test_no_cell_is_a_formula(tmp_path: Path, first: str) -> None:
     row = export(tmp_path, customerName=f"{first}A1")
