@@ -68,7 +68,7 @@ def iterate_invoices(**filters: str | None) -> Iterator[dict]:
             cursor = pagination.get("nextCursor")
             # Some servers send no cursor with the first page: then read by offset.
             if count == 0 and pagination["hasMore"] and not cursor:
-                log.warning("The API sends no cursor: reading by offset")
+                log.warning("No cursor, as is usual in OpenAPI's shape: using offsets")
                 yield from list_by_offset(**filters)
                 return
             ids = {invoice["id"] for invoice in invoices}

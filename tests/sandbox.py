@@ -148,9 +148,9 @@ def serve(server: SandboxServer, shape: str) -> None:
     print("The live service most likely sends what --shape sdk does: build on that.")
     print(f"The books end at {CLOCK}.")
     print(f"To practise a 403, use the read-only key {READ_ONLY_KEY}.")
-    print("In another terminal, paste one line:")
-    print(f"  bash, zsh:   {bash}")
-    print(f"  PowerShell:  {powershell}", flush=True)
+    print("In another terminal, paste the line for bash and zsh, or for PowerShell:")
+    print(bash)
+    print(powershell, flush=True)
     try:
         server.serve_forever()
     except KeyboardInterrupt:

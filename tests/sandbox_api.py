@@ -469,11 +469,12 @@ def end_request(response: Response) -> Response:
         state.replays.setdefault(g.idempotency_key, (g.sent, response))
     response.headers["X-RateLimit-Limit"] = str(state.rate_limit)
     response.headers["X-RateLimit-Remaining"] = str(max(0, state.requests_left))
-    response.headers["X-RateLimit-Reset"] = str(state.window_ends)
+    window_ends = state.window_ends
+    if request.environ.get("sandbox.fault") == "429":
+        window_ends = int(time.time()) + 2  # long enough for practice
+    response.headers["X-RateLimit-Reset"] = str(window_ends)
     if response.status_code == 429 and state.shape == "guide":
-        wait = math.ceil(state.window_ends - time.time())
-        if request.environ.get("sandbox.fault"):
-            wait = 1
+        wait = math.ceil(window_ends - time.time())
         response.headers["Retry-After"] = str(max(1, wait))
     return response
 

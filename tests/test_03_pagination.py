@@ -133,7 +133,9 @@ def test_without_a_first_cursor_it_reads_by_offset_and_says_so(
     assert found == ["inv_1", "inv_2"]
     assert api.requests[2].query["page"] == "2"
     assert api.requests[2].query["status"] == "paid"
-    assert caplog.messages == ["The API sends no cursor: reading by offset"]
+    assert caplog.messages == [
+        "No cursor, as is usual in OpenAPI's shape: using offsets"
+    ]
 
 
 def test_one_page_needs_no_cursor(api: API, caplog: Log) -> None:
