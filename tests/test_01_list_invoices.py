@@ -220,29 +220,23 @@ def test_an_unknown_status_is_one_line_that_names_the_field(api: API) -> None:
 # As a process
 
 
-def test_every_shape_ends_with_the_count(serve: Serve, shape: str) -> None:
-    server = serve(shape=shape, invoices=7)
+def test_every_shape_prints_the_same(serve: Serve, shape: str) -> None:
+    server = serve(shape=shape)
 
-    done = run(SCRIPT, "--status", "all", "--limit", "3", server=server)
+    done = run(SCRIPT, "--limit", "2", server=server)
 
-    lines = done.stdout.splitlines()
     assert done.returncode == 0
     assert done.stderr == ""
-    assert lines[0].startswith("Number     Customer    ")
-    assert lines[0].endswith("       Total")
-    assert lines[-1] == "3 of 7 invoices. 03_pagination.py reads all of them."
-    assert len(lines) == 6
-
-
-@pytest.mark.parametrize("other_shape", ["openapi", "sdk"])
-def test_every_shape_prints_the_same(serve: Serve, other_shape: str) -> None:
-    guide = run(SCRIPT, server=serve(shape="guide"))
-    other = run(SCRIPT, server=serve(shape=other_shape))
-
-    assert guide.returncode == 0
-    assert other.returncode == 0
-    assert "INV-" in guide.stdout
-    assert other.stdout == guide.stdout
+    assert done.stdout.splitlines() == [
+        "Number     Customer                       Status         Due"
+        "                   Total",
+        "INV-00077  Orkid Interiors Sdn Bhd        overdue        2025-09-15"
+        "     MYR 7,059.96",
+        "INV-00143  Batik Nusantara Enterprise     overdue        2025-11-20"
+        "     MYR 6,771.60",
+        "",
+        "2 of 22 invoices. 03_pagination.py reads all of them.",
+    ]
 
 
 def test_without_a_key_it_ends_in_one_line() -> None:

@@ -975,3 +975,14 @@ def test_a_port_is_a_number(flask_run: Mock, capsys: Capture) -> None:
     with pytest.raises(SystemExit, match="2"):
         script.main(["--port", "http"])
     assert "argument --port: invalid int value: 'http'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("port", ["65536", "-1", "http"])
+def test_a_port_out_of_range_is_a_usage_error(
+    inbox: Path, thread: Mock, capsys: pytest.CaptureFixture[str], port: str
+) -> None:
+    with pytest.raises(SystemExit) as stop:
+        script.main([f"--port={port}"])
+    assert stop.value.code == 2
+    assert "--port" in capsys.readouterr().err
+    thread.assert_not_called()

@@ -354,15 +354,6 @@ def test_an_unusable_inbox_is_one_line(
     assert result.stderr.count("\n") == 1
 
 
-@pytest.mark.parametrize("port", ["65536", "-1", "http"])
-def test_a_port_out_of_range_is_a_usage_error(tmp_path: Path, port: str) -> None:
-    command = [SCRIPT, f"--port={port}"]
-    result = run(*command, cwd=tmp_path, CYNCO_WEBHOOK_SECRET=SECRET)
-    assert result.returncode == 2
-    assert "--port" in result.stderr
-    assert list(tmp_path.iterdir()) == []
-
-
 @on_posix  # on Windows, two programs can listen on one port
 def test_a_port_in_use_is_a_short_message(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
