@@ -263,6 +263,7 @@ def start_inbox() -> None:
 
 
 def create_app() -> Flask:
+    """Return the Flask application, its inbox at work. Raises CyncoError or OSError."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     if hasattr(sys.stdout, "reconfigure"):  # show each line at once, in any console
         sys.stdout.reconfigure(errors="backslashreplace", line_buffering=True)

@@ -14,7 +14,7 @@ Serve = Callable[..., SandboxServer]
 Record = dict[str, Any]
 Properties = dict[str, Any]
 
-# Every property of each record, from contract.md; a list holds what each element has.
+# Every property of each record that Cynco publishes; a list holds what its elements have.
 LINE_ITEM = {
     "description": str,
     "quantity": int,

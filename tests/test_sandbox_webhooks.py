@@ -14,7 +14,7 @@ Capture = pytest.CaptureFixture[str]
 GUIDE = "Cynco-Signature"
 SDK = "X-Webhook-Signature"
 
-# The fields that contract.md has in print, for each event.
+# The fields that Cynco has in print, for each event.
 FIELDS = {
     "invoice.created": {"invoiceNumber", "customerName", "total", "currency"},
     "invoice.paid": {"invoiceNumber", "totalAmount", "currency"},
