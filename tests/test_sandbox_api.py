@@ -14,7 +14,7 @@ Serve = Callable[..., SandboxServer]
 Record = dict[str, Any]
 Properties = dict[str, Any]
 
-# Every property of each record that Cynco publishes; a list holds what its elements have.
+# Every property of each record, as Cynco publishes it; a list has one of its elements.
 LINE_ITEM = {
     "description": str,
     "quantity": int,
