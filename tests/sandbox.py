@@ -170,7 +170,7 @@ def make_parser() -> argparse.ArgumentParser:
     add("--faults", default="", help=f"for each third request: {','.join(FAULTS)}")
     add("--shape", choices=SHAPES, default="guide", help="most likely live: sdk")
     add("--unbalanced", action="store_true", help="put the trial balance out by a cent")
-    add("--changing", action="store_true", help="pay one after each page: add --invoices 3000")
+    add("--changing", action="store_true", help="pay one a page (--invoices 3000)")
     add("--quiet", action="store_true", help="do not log requests")
     add("--webhooks", metavar="URL", help="send webhooks to a receiver of your own")
     add("--event", choices=list(EVENTS), help="send only this one")
