@@ -36,7 +36,7 @@ ADVICE = {
     "401": "Key missing, wrong or revoked: check CYNCO_API_KEY.",
     "403": "Use a key with the scope (permission) that the message names.",
     "404": "No such record or endpoint: check the id and CYNCO_BASE_URL.",
-    "409": "It exists: use it. Or the Idempotency-Key was used before, with other data.",
+    "409": "It exists: use it. Or the Idempotency-Key was used with other data.",
     "422": "Invalid fields, which the details name: correct them.",
     "429": "Too many requests: wait as long as it says, then retry (with_retry).",
     "5xx": "Cynco had an error: retry after growing waits (with_retry).",
