@@ -7,9 +7,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
@@ -25,7 +23,7 @@ os.environ.pop("CYNCO_BASE_URL", None)
 
 
 @pytest.fixture(autouse=True)
-def environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def environment(monkeypatch):
     """Keep the developer's own key, proxy and .netrc out of the tests."""
     for name in list(os.environ):
         if name.startswith("CYNCO_") or name.upper().endswith("_PROXY"):
@@ -35,7 +33,7 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "100")  # of argparse's messages
 
 
-def load(name: str) -> Any:
+def load(name):
     """Import a script: 01_list_invoices is no name for an import statement."""
     return importlib.import_module(name)
 
@@ -43,7 +41,7 @@ def load(name: str) -> Any:
 # Responses
 
 
-def reply(body: Any, status: int = 200, headers: Any = ()) -> requests.Response:
+def reply(body, status=200, headers=()):
     """Return a real response; `body` is bytes, or an object to send as JSON."""
     if not isinstance(body, bytes):
         body = json.dumps(body).encode()
@@ -54,7 +52,7 @@ def reply(body: Any, status: int = 200, headers: Any = ()) -> requests.Response:
     return response
 
 
-def success(data: Any, pagination: Any = None, status: int = 200) -> requests.Response:
+def success(data, pagination=None, status=200):
     """Return a response with the envelope of a success."""
     envelope = {"success": True, "data": data, "meta": {"requestId": "req_1"}}
     if pagination is not None:
@@ -62,13 +60,7 @@ def success(data: Any, pagination: Any = None, status: int = 200) -> requests.Re
     return reply(envelope, status)
 
 
-def failure(
-    status: int,
-    code: str = "CODE",
-    message: str = "Message",
-    details: Any = (),
-    headers: Any = (),
-) -> requests.Response:
+def failure(status, code="CODE", message="Message", details=(), headers=()):
     """Return a response with the envelope of a failure."""
     error = {"code": code, "message": message, "details": details}
     envelope = {"success": False, "error": error, "meta": {"requestId": "req_9"}}
@@ -81,7 +73,7 @@ def failure(
 class SentRequest:
     """What a script sent."""
 
-    def __init__(self, prepared: Any, options: dict[str, Any]) -> None:
+    def __init__(self, prepared, options):
         self.method = prepared.method
         self.url = prepared.url.partition("?")[0]
         self.query = dict(parse_qsl(urlsplit(prepared.url).query))
@@ -90,19 +82,19 @@ class SentRequest:
         self.timeout = options["timeout"]
         self.follows_redirects = options["allow_redirects"]
 
-    def json(self) -> Any:
+    def json(self):
         return json.loads(self.body)
 
 
 class API:
     """Stands in for the network: it notes each request, and sends the next reply."""
 
-    def __init__(self) -> None:
-        self.requests: list[SentRequest] = []
-        self.replies: list[requests.Response | BaseException] = []
-        self.sleeps: list[float] = []
+    def __init__(self):
+        self.requests = []
+        self.replies = []
+        self.sleeps = []
 
-    def send(self, _: Any, prepared: Any, **options: Any) -> requests.Response:
+    def send(self, _, prepared, **options):
         request = SentRequest(prepared, options)
         self.requests.append(request)
         assert self.replies, f"unexpected: {request.method} {prepared.url}"
@@ -113,11 +105,11 @@ class API:
 
 
 @pytest.fixture
-def api(monkeypatch: pytest.MonkeyPatch) -> API:
+def api(monkeypatch):
     """The one seam: each request passes Session.send. Sleeps are noted, not slept."""
     api = API()
 
-    def send(session: Any, prepared: Any, **options: Any) -> requests.Response:
+    def send(session, prepared, **options):
         return api.send(session, prepared, **options)
 
     monkeypatch.setattr(requests.Session, "send", send)
@@ -128,13 +120,7 @@ def api(monkeypatch: pytest.MonkeyPatch) -> API:
 # Scripts as processes, and the sandbox
 
 
-def run(
-    *command: str,
-    server: SandboxServer | None = None,
-    cwd: Path = ROOT,
-    timeout: float = 15,
-    **environ: str,
-) -> subprocess.CompletedProcess[str]:
+def run(*command, server=None, cwd=ROOT, timeout=15, **environ):
     """Run python with `command`, against `server` if given; "" unsets a variable."""
     env = dict(os.environ)
     env["PYTHONIOENCODING"] = "utf-8"  # on Windows, a pipe has cp1252 otherwise
@@ -158,17 +144,17 @@ def run(
 
 
 @pytest.fixture(params=sandbox_api.SHAPES)
-def shape(request: pytest.FixtureRequest) -> str:
+def shape(request):
     """Each published shape of the API, one after the other."""
-    return str(request.param)
+    return request.param
 
 
 @pytest.fixture
-def serve() -> Iterator[Callable[..., SandboxServer]]:
+def serve():
     """Start sandboxes in this process: serve(shape=..., invoices=..., faults=[...])."""
     servers = []
 
-    def start(faults: Any = (), delay: float = 0, **options: Any) -> SandboxServer:
+    def start(faults=(), delay=0, **options):
         app = sandbox_api.create_app(**options)
         server = SandboxServer(app, faults=faults, delay=delay)
         server.__enter__()

@@ -2,22 +2,14 @@
 
 import functools
 import shutil
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
 
 import pytest
-import requests
-from conftest import API, KEY, ROOT, failure, load, run, success
-from sandbox_server import SandboxServer
+from conftest import KEY, ROOT, failure, load, run, success
 
 import _common
 
 SCRIPT = "01_list_invoices.py"
 script = load("01_list_invoices")
-
-Serve = Callable[..., SandboxServer]
-Capture = pytest.CaptureFixture[str]
 
 INVOICE = {
     "invoiceNumber": "INV-00273",
@@ -29,14 +21,14 @@ INVOICE = {
 }
 
 
-def empty_page() -> requests.Response:
+def empty_page():
     return success([], {"total": 0, "limit": 10, "offset": 0, "hasMore": False})
 
 
 # list_invoices
 
 
-def test_the_request(api: API) -> None:
+def test_the_request(api):
     api.replies = [empty_page()]
 
     assert script.main([]) == 0
@@ -55,7 +47,7 @@ def test_the_request(api: API) -> None:
 
 
 @pytest.mark.parametrize("limit", ["1", "100"])
-def test_options_reach_the_query(api: API, limit: str) -> None:
+def test_options_reach_the_query(api, limit):
     api.replies = [empty_page()]
     options = ["--status", "paid", "--sort", "due_date", "--order", "asc"]
 
@@ -69,7 +61,7 @@ def test_options_reach_the_query(api: API, limit: str) -> None:
     }
 
 
-def test_status_all_sends_no_status(api: API) -> None:
+def test_status_all_sends_no_status(api):
     api.replies = [empty_page()]
 
     script.main(["--status", "all"])
@@ -77,7 +69,7 @@ def test_status_all_sends_no_status(api: API) -> None:
     assert "status" not in api.requests[0].query
 
 
-def test_a_transient_failure_is_retried(api: API) -> None:
+def test_a_transient_failure_is_retried(api):
     api.replies = [failure(503), empty_page()]
 
     assert script.main([]) == 0
@@ -101,15 +93,15 @@ INV-00273  Acme Corp                      partially_paid 2026-03-31     MYR 1,62
 """
 
 
-def test_an_invoice_in_the_guides_shape(capsys: Capture) -> None:
+def test_an_invoice_in_the_guides_shape(capsys):
     script.print_invoice(INVOICE)
 
     assert capsys.readouterr().out == ROW
 
 
 @pytest.mark.parametrize("total", [1620.0, "1620.00"], ids=["number", "text"])
-def test_an_invoice_in_openapis_shape(capsys: Capture, total: Any) -> None:
-    invoice: dict[str, Any] = {**INVOICE, "totalAmount": total}
+def test_an_invoice_in_openapis_shape(capsys, total):
+    invoice = {**INVOICE, "totalAmount": total}
     del invoice["total"]
 
     script.print_invoice(invoice)
@@ -117,7 +109,7 @@ def test_an_invoice_in_openapis_shape(capsys: Capture, total: Any) -> None:
     assert capsys.readouterr().out == ROW
 
 
-def test_null_fields_are_shown_as_dashes(capsys: Capture) -> None:
+def test_null_fields_are_shown_as_dashes(capsys):
     script.print_invoice(
         {
             "invoiceNumber": "INV-00273",
@@ -132,7 +124,7 @@ def test_null_fields_are_shown_as_dashes(capsys: Capture) -> None:
     assert capsys.readouterr().out == NULLS
 
 
-def test_a_long_name_is_cut(capsys: Capture) -> None:
+def test_a_long_name_is_cut(capsys):
     name = "Perniagaan Bersatu dan Rakan-Rakan Sdn Bhd"
 
     script.print_invoice({**INVOICE, "customerName": name})
@@ -140,13 +132,13 @@ def test_a_long_name_is_cut(capsys: Capture) -> None:
     assert capsys.readouterr().out == LONG_NAME
 
 
-def test_the_longest_status_fits(capsys: Capture) -> None:
+def test_the_longest_status_fits(capsys):
     script.print_invoice({**INVOICE, "status": "partially_paid"})
 
     assert capsys.readouterr().out == LONG_STATUS
 
 
-def test_a_chinese_name_is_kept(capsys: Capture) -> None:
+def test_a_chinese_name_is_kept(capsys):
     name = "Perniagaan Yong Fatt (\u6c38\u767c)"
 
     script.print_invoice({**INVOICE, "customerName": name})
@@ -165,7 +157,7 @@ INV-00273  Acme Corp                      paid           2026-03-31     MYR 1,62
 """
 
 
-def test_the_output(api: API, capsys: Capture) -> None:
+def test_the_output(api, capsys):
     api.replies = [success([INVOICE, INVOICE], {"total": 23})]
 
     assert script.main([]) == 0
@@ -182,9 +174,7 @@ def test_the_output(api: API, capsys: Capture) -> None:
         ("--order=up", "error: argument --order: invalid choice"),
     ],
 )
-def test_an_impossible_option_is_a_usage_error(
-    api: API, capsys: Capture, option: str, message: str
-) -> None:
+def test_an_impossible_option_is_a_usage_error(api, capsys, option, message):
     with pytest.raises(SystemExit) as stop:
         script.main([option])
 
@@ -193,7 +183,7 @@ def test_an_impossible_option_is_a_usage_error(
     assert api.requests == []
 
 
-def test_help_names_statuses_and_sorts(capsys: Capture) -> None:
+def test_help_names_statuses_and_sorts(capsys):
     with pytest.raises(SystemExit) as stop:
         script.main(["--help"])
 
@@ -206,7 +196,7 @@ def test_help_names_statuses_and_sorts(capsys: Capture) -> None:
     assert "created_at, due_date" in text
 
 
-def test_an_unknown_status_is_one_line_that_names_the_field(api: API) -> None:
+def test_an_unknown_status_is_one_line_that_names_the_field(api):
     details = [{"field": "status", "message": "is unknown"}]
     api.replies = [failure(422, "VALIDATION_ERROR", "Invalid", details)]
 
@@ -220,7 +210,7 @@ def test_an_unknown_status_is_one_line_that_names_the_field(api: API) -> None:
 # As a process
 
 
-def test_every_shape_prints_the_same(serve: Serve, shape: str) -> None:
+def test_every_shape_prints_the_same(serve, shape):
     server = serve(shape=shape)
 
     done = run(SCRIPT, "--limit", "2", server=server)
@@ -239,7 +229,7 @@ def test_every_shape_prints_the_same(serve: Serve, shape: str) -> None:
     ]
 
 
-def test_without_a_key_it_ends_in_one_line() -> None:
+def test_without_a_key_it_ends_in_one_line():
     done = run(SCRIPT, CYNCO_API_KEY="")
 
     assert done.returncode == 1
@@ -248,9 +238,7 @@ def test_without_a_key_it_ends_in_one_line() -> None:
     assert done.stderr.count("\n") == 1
 
 
-def test_a_misspelt_key_in_a_copy_is_shown_with_its_line(
-    serve: Serve, tmp_path: Path
-) -> None:
+def test_a_misspelt_key_in_a_copy_is_shown_with_its_line(serve, tmp_path):
     source = (ROOT / SCRIPT).read_text("utf-8")
     misspelt = source.replace('["customerName"]', '["customer_id"]')
     (tmp_path / SCRIPT).write_text(misspelt, encoding="utf-8")

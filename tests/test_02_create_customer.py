@@ -5,14 +5,12 @@ import socket
 import subprocess
 import sys
 import uuid
-from collections.abc import Callable
-from typing import Any
 
 import flask
 import pytest
 import requests
 import sandbox_api
-from conftest import API, KEY, ROOT, failure, load, run, success
+from conftest import KEY, ROOT, failure, load, run, success
 from sandbox_server import SandboxServer
 
 import _common
@@ -20,13 +18,10 @@ import _common
 SCRIPT = "02_create_customer.py"
 script = load("02_create_customer")
 
-Serve = Callable[..., SandboxServer]
-Capture = pytest.CaptureFixture[str]
-
 RETRY = "To retry, run this command with --idempotency-key order-1042"
 
 
-def created() -> requests.Response:
+def created():
     customer = {
         "id": "cus_0011",
         "name": "Acme Corp",
@@ -39,7 +34,7 @@ def created() -> requests.Response:
 # create_customer
 
 
-def test_the_request(api: API) -> None:
+def test_the_request(api):
     api.replies = [created()]
 
     script.main(["--idempotency-key", "order-1042"])
@@ -66,7 +61,7 @@ def test_the_request(api: API) -> None:
     }
 
 
-def test_name_and_email_can_be_chosen(api: API) -> None:
+def test_name_and_email_can_be_chosen(api):
     api.replies = [created()]
 
     script.main(["--name", "Kedai Buku", "--email", "buku@melati.example"])
@@ -77,12 +72,12 @@ def test_name_and_email_can_be_chosen(api: API) -> None:
     assert body["city"] == "Kuala Lumpur"
 
 
-def test_a_redirect_does_not_take_the_customer_to_another_host(serve: Serve) -> None:
+def test_a_redirect_does_not_take_the_customer_to_another_host(serve):
     other = serve()
     moved = flask.Flask("moved")
 
     @moved.post("/api/v1/customers")
-    def redirect() -> Any:
+    def redirect():
         return flask.redirect(f"{other.url}/customers", 307)
 
     with SandboxServer(moved) as server:
@@ -97,7 +92,7 @@ def test_a_redirect_does_not_take_the_customer_to_another_host(serve: Serve) -> 
 # The idempotency key
 
 
-def test_every_run_has_a_key_of_its_own(api: API) -> None:
+def test_every_run_has_a_key_of_its_own(api):
     api.replies = [created(), created()]
 
     script.main([])
@@ -110,7 +105,7 @@ def test_every_run_has_a_key_of_its_own(api: API) -> None:
 
 
 @pytest.mark.parametrize("length", [1, 255])
-def test_a_key_may_have_up_to_255_characters(api: API, length: int) -> None:
+def test_a_key_may_have_up_to_255_characters(api, length):
     api.replies = [created()]
 
     assert script.main(["--idempotency-key", "k" * length]) == 0
@@ -127,9 +122,7 @@ def test_a_key_may_have_up_to_255_characters(api: API, length: int) -> None:
     ],
     ids=["empty", "256 characters", "non-ASCII"],
 )
-def test_a_key_that_cannot_be_sent_is_a_usage_error(
-    api: API, capsys: Capture, key: str
-) -> None:
+def test_a_key_that_cannot_be_sent_is_a_usage_error(api, capsys, key):
     with pytest.raises(SystemExit) as stop:
         script.main(["--idempotency-key", key])
 
@@ -139,7 +132,7 @@ def test_a_key_that_cannot_be_sent_is_a_usage_error(
     assert api.requests == []
 
 
-def test_every_attempt_sends_the_same_key_and_body(api: API) -> None:
+def test_every_attempt_sends_the_same_key_and_body(api):
     api.replies = [
         requests.ConnectionError(),
         requests.Timeout(),
@@ -159,7 +152,7 @@ def test_every_attempt_sends_the_same_key_and_body(api: API) -> None:
     assert fourth.body == first.body
 
 
-def test_a_lost_response_creates_one_customer(shape: str) -> None:
+def test_a_lost_response_creates_one_customer(shape):
     app = sandbox_api.create_app(shape=shape)
     app.customers.clear()
 
@@ -172,9 +165,7 @@ def test_a_lost_response_creates_one_customer(shape: str) -> None:
     assert len(app.customers) == 1
 
 
-def test_a_killed_run_leaves_its_key_on_the_terminal(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_killed_run_leaves_its_key_on_the_terminal(monkeypatch):
     with socket.create_server(("127.0.0.1", 0)) as silent:
         silent.settimeout(15)
         port = silent.getsockname()[1]
@@ -199,7 +190,7 @@ def test_a_killed_run_leaves_its_key_on_the_terminal(
 # main
 
 
-def test_the_output(api: API, capsys: Capture) -> None:
+def test_the_output(api, capsys):
     api.replies = [created()]
 
     assert script.main(["--idempotency-key", "order-1042"]) == 0
@@ -209,7 +200,7 @@ def test_the_output(api: API, capsys: Capture) -> None:
     assert output.err == f"{RETRY}\n"
 
 
-def test_the_customer_is_shown_as_it_was_stored(api: API, capsys: Capture) -> None:
+def test_the_customer_is_shown_as_it_was_stored(api, capsys):
     api.replies = [success({"id": "cus_0012", "name": "ACME CORP"}, status=201)]
 
     script.main(["--name", "acme corp"])
@@ -217,7 +208,7 @@ def test_the_customer_is_shown_as_it_was_stored(api: API, capsys: Capture) -> No
     assert capsys.readouterr().out == "Created cus_0012: ACME CORP\n"
 
 
-def test_a_422_names_each_field(api: API, capsys: Capture) -> None:
+def test_a_422_names_each_field(api, capsys):
     details = [
         {"field": "name", "message": "is required"},
         {"field": "email", "message": "is bad"},
@@ -237,7 +228,7 @@ def test_a_422_names_each_field(api: API, capsys: Capture) -> None:
 
 
 @pytest.mark.parametrize("status", [403, 409])
-def test_any_other_refusal_is_one_line(api: API, status: int) -> None:
+def test_any_other_refusal_is_one_line(api, status):
     api.replies = [failure(status, "CODE", "It exists")]
 
     with pytest.raises(SystemExit) as stop:
@@ -246,7 +237,7 @@ def test_any_other_refusal_is_one_line(api: API, status: int) -> None:
     assert stop.value.code == f"Error: {status} CODE: It exists [req_9]"
 
 
-def test_without_an_api_key_there_is_only_one_line() -> None:
+def test_without_an_api_key_there_is_only_one_line():
     done = run(SCRIPT, CYNCO_API_KEY="")
 
     assert done.returncode == 1

@@ -3,28 +3,21 @@
 import csv
 import logging
 import sys
-from collections.abc import Callable
 from decimal import Decimal
-from pathlib import Path
-from typing import Any
 from unittest.mock import Mock
 
 import pytest
 import requests
 import sandbox_api
-from conftest import API, KEY, load, run, success
-from sandbox_server import SandboxServer
+from conftest import KEY, load, run, success
 
 import _common
 
 script = load("03_pagination")
-Serve = Callable[..., SandboxServer]
-Capture = pytest.CaptureFixture[str]
-Log = pytest.LogCaptureFixture
 on_posix = pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX")
 
 
-def invoice(number: int, **changes: Any) -> dict[str, Any]:
+def invoice(number, **changes):
     record = {
         "id": f"inv_{number}",
         "invoiceNumber": f"INV-{number}",
@@ -38,7 +31,7 @@ def invoice(number: int, **changes: Any) -> dict[str, Any]:
     return record
 
 
-def page(*numbers: int, more: bool = True, **pagination: Any) -> requests.Response:
+def page(*numbers, more=True, **pagination):
     """Return a page with the invoices of these numbers."""
     invoices = []
     for number in numbers:
@@ -46,19 +39,21 @@ def page(*numbers: int, more: bool = True, **pagination: Any) -> requests.Respon
     return success(invoices, {"hasMore": more, **pagination})
 
 
-def last_page(*numbers: int, **pagination: Any) -> requests.Response:
+def last_page(*numbers, **pagination):
     return page(*numbers, more=False, **pagination)
 
 
-def ids(invoices: Any) -> list[str]:
+def ids(invoices):
     found = []
     for record in invoices:
         found.append(record["id"])
     return found
 
 
-# --- get_page
-def test_the_request(api: API) -> None:
+# get_page
+
+
+def test_the_request(api):
     api.replies = [last_page(1)]
 
     list(script.iterate_invoices())
@@ -70,15 +65,17 @@ def test_the_request(api: API) -> None:
     assert request.timeout == 30
 
 
-def test_a_list_without_pagination_is_a_key_error(api: API) -> None:
+def test_a_list_without_pagination_is_a_key_error(api):
     api.replies = [success([])]
 
     with pytest.raises(KeyError, match="pagination"):
         list(script.iterate_invoices())
 
 
-# --- iterate_invoices
-def test_by_cursor_each_page_begins_after_the_last_cursor(api: API) -> None:
+# iterate_invoices
+
+
+def test_by_cursor_each_page_begins_after_the_last_cursor(api):
     api.replies = [
         page(1, nextCursor="a"),
         page(2, nextCursor="b"),
@@ -93,7 +90,7 @@ def test_by_cursor_each_page_begins_after_the_last_cursor(api: API) -> None:
     assert api.requests[2].query == {"limit": "100", "order": "asc", "cursor": "b"}
 
 
-def test_any_query_parameter_is_a_filter_and_none_is_not_sent(api: API) -> None:
+def test_any_query_parameter_is_a_filter_and_none_is_not_sent(api):
     api.replies = [
         page(1, nextCursor="a"),
         last_page(2),
@@ -106,7 +103,7 @@ def test_any_query_parameter_is_a_filter_and_none_is_not_sent(api: API) -> None:
     assert api.requests[1].query["created_from"] == "2026-01-01T00:00:00Z"
 
 
-def test_a_page_is_handed_out_before_the_next_is_requested(api: API) -> None:
+def test_a_page_is_handed_out_before_the_next_is_requested(api):
     api.replies = [
         page(1, nextCursor="a"),
         last_page(2),
@@ -119,9 +116,7 @@ def test_a_page_is_handed_out_before_the_next_is_requested(api: API) -> None:
     assert len(api.requests) == 1
 
 
-def test_without_a_first_cursor_it_reads_by_offset_and_says_so(
-    api: API, caplog: Log
-) -> None:
+def test_without_a_first_cursor_it_reads_by_offset_and_says_so(api, caplog):
     api.replies = [
         page(1),
         page(1),
@@ -138,7 +133,7 @@ def test_without_a_first_cursor_it_reads_by_offset_and_says_so(
     ]
 
 
-def test_one_page_needs_no_cursor(api: API, caplog: Log) -> None:
+def test_one_page_needs_no_cursor(api, caplog):
     api.replies = [last_page(1)]
 
     found = ids(script.iterate_invoices())
@@ -147,16 +142,14 @@ def test_one_page_needs_no_cursor(api: API, caplog: Log) -> None:
     assert caplog.messages == []
 
 
-def test_a_list_may_be_empty(api: API) -> None:
+def test_a_list_may_be_empty(api):
     api.replies = [last_page(total=0)]
 
     assert ids(script.iterate_invoices()) == []
 
 
 @pytest.mark.parametrize("again", [[1, 2], [2, 3]], ids=["same page", "overlap"])
-def test_an_invoice_that_comes_again_is_an_error_and_is_not_handed_out(
-    api: API, again: list[int]
-) -> None:
+def test_an_invoice_that_comes_again_is_an_error_and_is_not_handed_out(api, again):
     api.replies = [
         page(1, 2, nextCursor="a"),
         page(*again, nextCursor="b"),
@@ -169,7 +162,7 @@ def test_an_invoice_that_comes_again_is_an_error_and_is_not_handed_out(
         next(invoices)
 
 
-def test_pages_that_take_turns_end_in_an_error(api: API) -> None:
+def test_pages_that_take_turns_end_in_an_error(api):
     api.replies = [
         page(1, total=3, nextCursor="a"),
         page(2, total=3, nextCursor="b"),
@@ -181,7 +174,7 @@ def test_pages_that_take_turns_end_in_an_error(api: API) -> None:
         list(script.iterate_invoices())
 
 
-def test_more_on_a_page_than_there_are_is_an_error(api: API) -> None:
+def test_more_on_a_page_than_there_are_is_an_error(api):
     api.replies = [last_page(1, 1, total=1)]
 
     with pytest.raises(_common.CyncoError, match="paging: received 2 of 1 invoices"):
@@ -189,9 +182,7 @@ def test_more_on_a_page_than_there_are_is_an_error(api: API) -> None:
 
 
 @pytest.mark.parametrize("read", ["iterate_invoices", "list_by_offset"])
-def test_a_filter_cannot_change_the_size_or_order_of_a_page(
-    api: API, read: str
-) -> None:
+def test_a_filter_cannot_change_the_size_or_order_of_a_page(api, read):
     api.replies = [last_page(1)]
 
     list(getattr(script, read)(limit="7", order="desc"))
@@ -201,13 +192,13 @@ def test_a_filter_cannot_change_the_size_or_order_of_a_page(
 
 
 @pytest.mark.parametrize("read", ["iterate_invoices", "list_by_offset"])
-def test_a_total_of_null_is_none(api: API, read: str) -> None:
+def test_a_total_of_null_is_none(api, read):
     api.replies = [last_page(1, total=None)]
 
     assert ids(getattr(script, read)()) == ["inv_1"]
 
 
-def test_an_empty_page_while_more_follow_is_an_error(api: API) -> None:
+def test_an_empty_page_while_more_follow_is_an_error(api):
     api.replies = [
         page(1, nextCursor="a"),
         page(nextCursor="b"),
@@ -218,7 +209,7 @@ def test_an_empty_page_while_more_follow_is_an_error(api: API) -> None:
 
 
 @pytest.mark.parametrize("cursor", [None, ""], ids=["null", "empty"])
-def test_a_cursor_that_is_missing_later_is_an_error(api: API, cursor: Any) -> None:
+def test_a_cursor_that_is_missing_later_is_an_error(api, cursor):
     api.replies = [
         page(1, nextCursor="a"),
         page(2, nextCursor=cursor),
@@ -228,14 +219,14 @@ def test_a_cursor_that_is_missing_later_is_an_error(api: API, cursor: Any) -> No
         list(script.iterate_invoices())
 
 
-def test_fewer_than_the_api_named_is_an_error(api: API) -> None:
+def test_fewer_than_the_api_named_is_an_error(api):
     api.replies = [last_page(1, total=250, nextCursor="a")]
 
     with pytest.raises(_common.CyncoError, match="received only 1 of 250 invoices"):
         list(script.iterate_invoices())
 
 
-def test_by_cursor_the_last_total_counts(api: API) -> None:
+def test_by_cursor_the_last_total_counts(api):
     api.replies = [
         page(1, total=3, nextCursor="a"),
         last_page(3, total=2),
@@ -244,7 +235,7 @@ def test_by_cursor_the_last_total_counts(api: API) -> None:
     assert ids(script.iterate_invoices()) == ["inv_1", "inv_3"]
 
 
-def test_a_total_holds_until_another_is_named(api: API) -> None:
+def test_a_total_holds_until_another_is_named(api):
     api.replies = [
         page(1, total=3, nextCursor="a"),
         last_page(2),
@@ -254,7 +245,7 @@ def test_a_total_holds_until_another_is_named(api: API) -> None:
         list(script.iterate_invoices())
 
 
-def test_by_cursor_none_is_missed_when_each_page_sees_one_paid(serve: Serve) -> None:
+def test_by_cursor_none_is_missed_when_each_page_sees_one_paid(serve):
     server = serve(shape="openapi", changing=True)
     for record in server.app.invoices:
         record["status"] = "overdue"
@@ -270,8 +261,10 @@ def test_by_cursor_none_is_missed_when_each_page_sees_one_paid(serve: Serve) -> 
     assert done.returncode == 0
 
 
-# --- list_by_offset
-def test_by_offset_each_request_says_how_many_to_skip(api: API) -> None:
+# list_by_offset
+
+
+def test_by_offset_each_request_says_how_many_to_skip(api):
     api.replies = [
         page(1),
         page(2),
@@ -294,7 +287,7 @@ def test_by_offset_each_request_says_how_many_to_skip(api: API) -> None:
     assert api.requests[2].query["page"] == "3"
 
 
-def test_an_invoice_pushed_onto_the_next_page_comes_once(api: API) -> None:
+def test_an_invoice_pushed_onto_the_next_page_comes_once(api):
     api.replies = [
         page(1, 2),
         last_page(2, 3),
@@ -303,7 +296,7 @@ def test_an_invoice_pushed_onto_the_next_page_comes_once(api: API) -> None:
     assert ids(script.list_by_offset()) == ["inv_1", "inv_2", "inv_3"]
 
 
-def test_two_that_change_places_between_pages_are_noticed(api: API) -> None:
+def test_two_that_change_places_between_pages_are_noticed(api):
     api.replies = [
         page(1, 2, total=4),
         last_page(2, 4, total=4),
@@ -313,7 +306,7 @@ def test_two_that_change_places_between_pages_are_noticed(api: API) -> None:
         list(script.list_by_offset())
 
 
-def test_by_offset_the_highest_total_counts(api: API) -> None:
+def test_by_offset_the_highest_total_counts(api):
     api.replies = [
         page(1, 2, total=4),
         last_page(4, total=3),
@@ -324,9 +317,7 @@ def test_by_offset_the_highest_total_counts(api: API) -> None:
 
 
 @pytest.mark.parametrize("numbers", [[], [1]], ids=["empty page", "same page"])
-def test_nothing_new_while_more_follow_is_an_error(
-    api: API, numbers: list[int]
-) -> None:
+def test_nothing_new_while_more_follow_is_an_error(api, numbers):
     api.replies = [
         page(1),
         page(*numbers),
@@ -336,7 +327,7 @@ def test_nothing_new_while_more_follow_is_an_error(
         list(script.list_by_offset())
 
 
-def test_by_offset_03_says_that_the_list_changed(serve: Serve) -> None:
+def test_by_offset_03_says_that_the_list_changed(serve):
     server = serve(shape="sdk", changing=True)
     for record in server.app.invoices:
         record["status"] = "overdue"
@@ -354,8 +345,10 @@ def test_by_offset_03_says_that_the_list_changed(serve: Serve) -> None:
     assert done.returncode == 1
 
 
-# --- add_up
-def test_totals_are_exact_and_by_currency() -> None:
+# add_up
+
+
+def test_totals_are_exact_and_by_currency():
     ringgit = invoice(1, total=9876543210987654)
     more_ringgit = invoice(2, total="10")
     dinar = invoice(3, total=1999, currency="KWD")
@@ -368,7 +361,7 @@ def test_totals_are_exact_and_by_currency() -> None:
     assert totals["KWD"] == Decimal("2.000")
 
 
-def test_an_invoice_without_a_total_is_counted_and_named(capsys: Capture) -> None:
+def test_an_invoice_without_a_total_is_counted_and_named(capsys):
     record = invoice(1, totalAmount=None)
     del record["total"]
 
@@ -379,11 +372,11 @@ def test_an_invoice_without_a_total_is_counted_and_named(capsys: Capture) -> Non
     assert capsys.readouterr().err == "INV-1 has no total\n"
 
 
-# --- write_csv
+# write_csv
 HEADER = b"\xef\xbb\xbfinvoiceNumber,customerName,status,dueDate,currency,total\r\n"
 
 
-def export(tmp_path: Path, **changes: Any) -> bytes:
+def export(tmp_path, **changes):
     """Return the row of an invoice with these fields."""
     path = tmp_path / "invoices.csv"
     script.write_csv([invoice(1, **changes)], str(path))
@@ -424,11 +417,11 @@ def export(tmp_path: Path, **changes: Any) -> bytes:
     ],
     ids=["MYR", "JPY", "KWD", "nulls", "quotes", "line breaks", "Chinese"],
 )
-def test_a_row_of_the_csv(tmp_path: Path, changes: Any, row: str) -> None:
+def test_a_row_of_the_csv(tmp_path, changes, row):
     assert export(tmp_path, **changes) == row.encode() + b"\r\n"
 
 
-def test_a_null_total_is_an_empty_cell(tmp_path: Path) -> None:
+def test_a_null_total_is_an_empty_cell(tmp_path):
     record = invoice(1, totalAmount=None)
     del record["total"]
     path = tmp_path / "invoices.csv"
@@ -438,9 +431,7 @@ def test_a_null_total_is_an_empty_cell(tmp_path: Path) -> None:
     assert path.read_bytes() == HEADER + b"INV-1,Acme,paid,2026-03-31,MYR,\r\n"
 
 
-def test_a_number_can_be_a_column(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_number_can_be_a_column(tmp_path, monkeypatch):
     monkeypatch.setattr(script, "FIELDS", ["invoiceNumber", "paidAmount"])
     path = tmp_path / "invoices.csv"
 
@@ -451,15 +442,13 @@ def test_a_number_can_be_a_column(
 
 
 @pytest.mark.parametrize("first", ["=", "+", "-", "@", "\t"], ids=repr)
-def test_no_cell_is_a_formula(tmp_path: Path, first: str) -> None:
+def test_no_cell_is_a_formula(tmp_path, first):
     row = export(tmp_path, customerName=f"{first}A1")
 
     assert row == f"INV-1,'{first}A1,paid,2026-03-31,MYR,1620.00\r\n".encode()
 
 
-def test_a_failed_export_leaves_the_last_one_as_it_was(
-    api: API, tmp_path: Path
-) -> None:
+def test_a_failed_export_leaves_the_last_one_as_it_was(api, tmp_path):
     path = tmp_path / "invoices.csv"
     path.write_bytes(b"the last one")
     api.replies = [
@@ -473,7 +462,7 @@ def test_a_failed_export_leaves_the_last_one_as_it_was(
     assert path.read_bytes() == b"the last one"
 
 
-def test_a_failed_export_leaves_no_other_file(api: API, tmp_path: Path) -> None:
+def test_a_failed_export_leaves_no_other_file(api, tmp_path):
     path = tmp_path / "invoices.csv"
     api.replies = [page(1, nextCursor="a"), KeyboardInterrupt()]
 
@@ -483,10 +472,10 @@ def test_a_failed_export_leaves_no_other_file(api: API, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_export_shows_nothing_until_it_is_complete(api: API, tmp_path: Path) -> None:
+def test_an_export_shows_nothing_until_it_is_complete(api, tmp_path):
     path = tmp_path / "invoices.csv"
 
-    def invoices() -> Any:
+    def invoices():
         yield invoice(1)
         assert not path.exists()
 
@@ -495,12 +484,10 @@ def test_an_export_shows_nothing_until_it_is_complete(api: API, tmp_path: Path) 
     assert path.exists()
 
 
-def test_two_exports_at_once_do_not_share_a_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_two_exports_at_once_do_not_share_a_file(tmp_path, monkeypatch):
     path = tmp_path / "invoices.csv"
 
-    def invoices() -> Any:
+    def invoices():
         yield invoice(1)
         monkeypatch.setattr("os.getpid", Mock(return_value=1))
         script.write_csv([invoice(2)], str(path))
@@ -513,7 +500,7 @@ def test_two_exports_at_once_do_not_share_a_file(
 
 
 @on_posix
-def test_an_export_through_a_link_leaves_the_link(tmp_path: Path) -> None:
+def test_an_export_through_a_link_leaves_the_link(tmp_path):
     link = tmp_path / "link.csv"
     link.symlink_to(tmp_path / "invoices.csv")
 
@@ -523,13 +510,13 @@ def test_an_export_through_a_link_leaves_the_link(tmp_path: Path) -> None:
     assert (tmp_path / "invoices.csv").exists()
 
 
-def test_half_an_emoji_stops_no_export(tmp_path: Path) -> None:
+def test_half_an_emoji_stops_no_export(tmp_path):
     row = export(tmp_path, customerName="Kedai \ud83d")
 
     assert row.startswith(b"INV-1,Kedai \\ud83d,paid")
 
 
-def test_an_empty_file_name_is_a_usage_error(api: API, capsys: Capture) -> None:
+def test_an_empty_file_name_is_a_usage_error(api, capsys):
     with pytest.raises(SystemExit) as stop:
         script.main(["--csv", ""])
 
@@ -538,7 +525,7 @@ def test_an_empty_file_name_is_a_usage_error(api: API, capsys: Capture) -> None:
     assert api.requests == []
 
 
-def test_an_export_prints_its_count(api: API, tmp_path: Path, capsys: Capture) -> None:
+def test_an_export_prints_its_count(api, tmp_path, capsys):
     path = tmp_path / "invoices.csv"
     api.replies = [last_page(1, 2)]
 
@@ -551,7 +538,7 @@ def test_an_export_prints_its_count(api: API, tmp_path: Path, capsys: Capture) -
     assert api.requests[0].query == {"limit": "100", "order": "asc"}
 
 
-def test_a_folder_that_does_not_exist_is_one_line(serve: Serve) -> None:
+def test_a_folder_that_does_not_exist_is_one_line(serve):
     done = run("03_pagination.py", "--csv", "missing/file.csv", server=serve())
 
     assert done.returncode == 1
@@ -559,8 +546,10 @@ def test_a_folder_that_does_not_exist_is_one_line(serve: Serve) -> None:
     assert done.stderr.count("\n") == 1
 
 
-# --- show_progress
-def test_progress_is_shown_each_thousand_invoices(api: API, capsys: Capture) -> None:
+# show_progress
+
+
+def test_progress_is_shown_each_thousand_invoices(api, capsys):
     api.replies = [last_page(*range(2500))]
 
     script.main(["--mode", "cursor"])
@@ -568,8 +557,10 @@ def test_progress_is_shown_each_thousand_invoices(api: API, capsys: Capture) -> 
     assert capsys.readouterr().err == "1,000 invoices\n2,000 invoices\n"
 
 
-# --- main
-def test_the_paid_ones_are_read_unless_told_otherwise(api: API) -> None:
+# main
+
+
+def test_the_paid_ones_are_read_unless_told_otherwise(api):
     api.replies = [
         last_page(),
         last_page(),
@@ -581,7 +572,7 @@ def test_the_paid_ones_are_read_unless_told_otherwise(api: API) -> None:
     assert api.requests[1].query["status"] == "paid"
 
 
-def test_both_ways_print_a_line_for_each_currency(api: API, capsys: Capture) -> None:
+def test_both_ways_print_a_line_for_each_currency(api, capsys):
     ringgit = invoice(1)
     more_ringgit = invoice(2, total=123456700)
     yen = invoice(3, currency="JPY", total=500)
@@ -605,7 +596,7 @@ def test_both_ways_print_a_line_for_each_currency(api: API, capsys: Capture) -> 
 
 
 @pytest.mark.parametrize("mode", ["cursor", "offset"])
-def test_a_mode_alone_makes_one_pass(api: API, capsys: Capture, mode: str) -> None:
+def test_a_mode_alone_makes_one_pass(api, capsys, mode):
     api.replies = [last_page(1)]
 
     script.main(["--mode", mode])
@@ -614,7 +605,7 @@ def test_a_mode_alone_makes_one_pass(api: API, capsys: Capture, mode: str) -> No
     assert len(api.requests) == 1
 
 
-def test_a_transient_failure_is_retried(api: API, caplog: Log) -> None:
+def test_a_transient_failure_is_retried(api, caplog):
     caplog.set_level(logging.WARNING)
     api.replies = [
         requests.Timeout("slow"),
@@ -628,9 +619,7 @@ def test_a_transient_failure_is_retried(api: API, caplog: Log) -> None:
     assert "no response" in caplog.text
 
 
-def test_inconsistent_paging_is_one_line_and_exit_code_1(
-    api: API, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_inconsistent_paging_is_one_line_and_exit_code_1(api, monkeypatch):
     api.replies = [last_page(1, total=2)]
     monkeypatch.setattr("sys.argv", ["03_pagination.py"])
 
@@ -640,14 +629,10 @@ def test_inconsistent_paging_is_one_line_and_exit_code_1(
     assert stop.value.code == "Error: received only 1 of 2 invoices; run it again"
 
 
-# --- over HTTP
-def test_faults_lose_and_repeat_nothing(
-    serve: Serve,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: Capture,
-    tmp_path: Path,
-    shape: str,
-) -> None:
+# Over HTTP
+
+
+def test_faults_lose_and_repeat_nothing(serve, monkeypatch, capsys, tmp_path, shape):
     server = serve(shape=shape, faults=["503", "drop", "lost", "truncate"])
     path = tmp_path / "invoices.csv"
     monkeypatch.setenv("CYNCO_API_KEY", sandbox_api.API_KEY)
@@ -669,8 +654,8 @@ def test_faults_lose_and_repeat_nothing(
     [("guide", 3, 1), ("openapi", 3, 1), ("sdk", 4, 2)],
 )
 def test_a_pass_prints_the_same_in_few_requests_and_connections(
-    serve: Serve, shape: str, requests_sent: int, connections: int
-) -> None:
+    serve, shape, requests_sent, connections
+):
     server = serve(shape=shape)
 
     done = run(

@@ -1,18 +1,13 @@
 """04_error_handling.py: four errors that do no harm, the advice, and the retries."""
 
-from collections.abc import Callable
 from unittest.mock import Mock
 
 import pytest
 import sandbox_api
-from conftest import API, KEY, failure, load, reply, run, success
-from sandbox_server import SandboxServer
+from conftest import KEY, failure, load, reply, run, success
 
 SCRIPT = "04_error_handling.py"
 script = load("04_error_handling")
-
-Serve = Callable[..., SandboxServer]
-Capture = pytest.CaptureFixture[str]
 
 OUTPUT = """\
 POST /customers with broken JSON
@@ -56,9 +51,7 @@ with_retry, when two attempts fail: succeeded
 # provoke and advise
 
 
-def test_an_error_is_shown_with_its_details_and_advice(
-    api: API, capsys: Capture
-) -> None:
+def test_an_error_is_shown_with_its_details_and_advice(api, capsys):
     details = [{"field": "name", "message": "is required"}]
     api.replies = [failure(422, "INVALID", "Not valid", details)]
 
@@ -74,7 +67,7 @@ def test_an_error_is_shown_with_its_details_and_advice(
     assert len(lines) == 6
 
 
-def test_a_request_that_succeeds_is_reported(api: API, capsys: Capture) -> None:
+def test_a_request_that_succeeds_is_reported(api, capsys):
     api.replies = [success({})]
 
     script.provoke("A title", script.send_broken_json)
@@ -106,14 +99,14 @@ def test_a_request_that_succeeds_is_reported(api: API, capsys: Capture) -> None:
         (499, "Unexpected: check CYNCO_BASE_URL."),
     ],
 )
-def test_every_status_has_its_advice(status: int, advice: str) -> None:
+def test_every_status_has_its_advice(status, advice):
     assert script.advise(status) == advice
 
 
 # The four requests
 
 
-def test_broken_json(api: API) -> None:
+def test_broken_json(api):
     api.replies = [failure(400)]
 
     script.send_broken_json()
@@ -128,7 +121,7 @@ def test_broken_json(api: API) -> None:
     assert request.follows_redirects is False
 
 
-def test_a_wrong_key(api: API) -> None:
+def test_a_wrong_key(api):
     api.replies = [failure(401)]
 
     script.send_wrong_key()
@@ -140,7 +133,7 @@ def test_a_wrong_key(api: API) -> None:
     assert request.timeout == 30
 
 
-def test_an_unknown_customer(api: API) -> None:
+def test_an_unknown_customer(api):
     api.replies = [failure(404)]
 
     script.get_unknown_customer()
@@ -152,7 +145,7 @@ def test_an_unknown_customer(api: API) -> None:
     assert request.timeout == 30
 
 
-def test_an_invalid_customer(api: API) -> None:
+def test_an_invalid_customer(api):
     api.replies = [failure(422)]
 
     script.send_invalid_customer()
@@ -169,7 +162,7 @@ def test_an_invalid_customer(api: API) -> None:
 # find_customer
 
 
-def test_a_customer_is_found(api: API) -> None:
+def test_a_customer_is_found(api):
     api.replies = [success({"id": "cus_1", "name": "Acme Corp"})]
 
     customer = script.find_customer("cus_1")
@@ -178,7 +171,7 @@ def test_a_customer_is_found(api: API) -> None:
     assert api.requests[0].url == "https://app.cynco.io/api/v1/customers/cus_1"
 
 
-def test_an_id_cannot_lead_to_another_path(api: API) -> None:
+def test_an_id_cannot_lead_to_another_path(api):
     api.replies = [failure(404)]
 
     script.find_customer("../invoices?x")
@@ -187,13 +180,13 @@ def test_an_id_cannot_lead_to_another_path(api: API) -> None:
     assert api.requests[0].url == f"https://app.cynco.io/api/v1/{path}"
 
 
-def test_a_404_is_none(api: API) -> None:
+def test_a_404_is_none(api):
     api.replies = [failure(404)]
 
     assert script.find_customer("cus_1") is None
 
 
-def test_a_404_of_another_server_is_not_none(api: API) -> None:
+def test_a_404_of_another_server_is_not_none(api):
     api.replies = [reply(b"<html>Not Found</html>", 404)]
 
     with pytest.raises(script.CyncoAPIError, match="404 UNREADABLE: "):
@@ -201,7 +194,7 @@ def test_a_404_of_another_server_is_not_none(api: API) -> None:
 
 
 @pytest.mark.parametrize("status", [401, 500])
-def test_no_other_error_is_none(api: API, status: int) -> None:
+def test_no_other_error_is_none(api, status):
     api.replies = [failure(status)]
 
     with pytest.raises(script.CyncoAPIError, match=f"{status} CODE: "):
@@ -211,9 +204,7 @@ def test_no_other_error_is_none(api: API, status: int) -> None:
 # show_retries
 
 
-def test_the_retries(
-    api: API, capsys: Capture, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_the_retries(api, capsys, caplog):
     script.show_retries()
 
     output = "with_retry, when two attempts fail: succeeded\n"
@@ -235,13 +226,7 @@ def test_the_retries(
         ("sdk", "AUTHENTICATION_ERROR"),
     ],
 )
-def test_the_whole_output_and_nothing_created(
-    serve: Serve,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: Capture,
-    shape: str,
-    code: str,
-) -> None:
+def test_the_whole_output_and_nothing_created(serve, monkeypatch, capsys, shape, code):
     server = serve(shape=shape)
     server.app.customers.clear()
     monkeypatch.setattr(script, "BASE_URL", server.url)
@@ -256,7 +241,7 @@ def test_the_whole_output_and_nothing_created(
     assert server.app.customers == {}
 
 
-def test_without_a_key_nothing_is_printed_but_one_line() -> None:
+def test_without_a_key_nothing_is_printed_but_one_line():
     done = run(SCRIPT, CYNCO_API_KEY="")
 
     assert done.returncode == 1
@@ -265,7 +250,7 @@ def test_without_a_key_nothing_is_printed_but_one_line() -> None:
     assert done.stderr.count("\n") == 1
 
 
-def test_without_a_network_it_says_so_in_one_line() -> None:
+def test_without_a_network_it_says_so_in_one_line():
     done = run(SCRIPT, CYNCO_BASE_URL="http://127.0.0.1:1/api/v1")
 
     assert done.returncode == 1

@@ -7,11 +7,9 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import pytest
 import requests
@@ -49,7 +47,7 @@ WAITRESS = "-m waitress --listen 127.0.0.1:0 --call program:create_app"
 class Receiver:
     """A receiver as a process, started as a reader does: in the project's folder."""
 
-    def __init__(self, command: str, environ: dict[str, str]) -> None:
+    def __init__(self, command, environ):
         self.output = ""
         self.process = subprocess.Popen(
             [sys.executable, *command.split()],
@@ -64,25 +62,23 @@ class Receiver:
         line = self.until("//127.0.0.1:")
         self.port = int(line.partition("//127.0.0.1:")[2].split()[0])
 
-    def until(self, text: str) -> str:
+    def until(self, text):
         """Read what the process prints; return the first line with this text."""
-        stdout: Any = self.process.stdout
-        for line in stdout:
+        for line in self.process.stdout:
             self.output += line
             if text in line:
-                return str(line)
+                return line
         raise AssertionError(f"{text!r} is not in: {self.output}")
 
-    def lines(self, start: str) -> list[str]:
+    def lines(self, start):
         """Return the lines that it printed with this start, in alphabetical order."""
         return sorted(re.findall(f"^{start}.*", self.output, re.MULTILINE))
 
-    def release(self) -> None:
+    def release(self):
         """Let the handlers of PROGRAM go on."""
-        stdin: Any = self.process.stdin
-        stdin.close()
+        self.process.stdin.close()
 
-    def kill(self) -> None:
+    def kill(self):
         if sys.platform == "win32":
             self.process.kill()
         else:
@@ -90,28 +86,20 @@ class Receiver:
                 os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
 
-    def end(self) -> None:
+    def end(self):
         """Kill it, and read the rest of its output."""
         self.kill()
-        stdout: Any = self.process.stdout
-        self.output += stdout.read()
+        self.output += self.process.stdout.read()
 
-    def close(self) -> None:
+    def close(self):
         self.release()
         self.kill()
-        stdout: Any = self.process.stdout
-        stdout.close()
+        self.process.stdout.close()
 
-    def url(self) -> str:
+    def url(self):
         return f"http://127.0.0.1:{self.port}/webhooks/cynco"
 
-    def deliver(
-        self,
-        number: int,
-        event_type: str = "customer.created",
-        data: Any = None,
-        secret: str = SECRET,
-    ) -> requests.Response:
+    def deliver(self, number, event_type="customer.created", data=None, secret=SECRET):
         if data is None:
             data = {"name": f"C{number}", "email": f"{number}@example.com"}
         event = {"id": f"evt_{number}", "type": event_type, "data": data}
@@ -119,7 +107,7 @@ class Receiver:
         headers = webhook_headers("Cynco-Signature", body, secret=secret)
         return requests.post(self.url(), data=body, headers=headers, timeout=PATIENCE)
 
-    def send_bytes(self, data: bytes) -> bytes:
+    def send_bytes(self, data):
         address = ("127.0.0.1", self.port)
         with socket.create_connection(address, timeout=PATIENCE) as client:
             client.sendall(data)
@@ -127,11 +115,8 @@ class Receiver:
             return client.recv(1000)
 
 
-Start = Callable[..., Receiver]
-
-
 @pytest.fixture
-def start(tmp_path: Path) -> Iterator[Start]:
+def start(tmp_path):
     """Start receivers with one inbox: start(command)."""
     receivers = []
     (tmp_path / "program.py").write_text(PROGRAM, encoding="utf-8")
@@ -144,7 +129,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
     # A job in the background ignores Ctrl-C, and so would its children.
     usual = signal.signal(signal.SIGINT, signal.default_int_handler)
 
-    def start(command: str = PYTHON, **more: str) -> Receiver:
+    def start(command=PYTHON, **more):
         receiver = Receiver(command, {**environ, **more})
         receivers.append(receiver)
         return receiver
@@ -165,9 +150,7 @@ in_waitress = pytest.param(WAITRESS, id="waitress")
 
 
 @pytest.mark.parametrize("command", [in_python, in_gunicorn, in_waitress])
-def test_deliveries_wait_for_no_handler_and_no_silent_client(
-    start: Start, command: str
-) -> None:
+def test_deliveries_wait_for_no_handler_and_no_silent_client(start, command):
     receiver = start(command)
     address = ("127.0.0.1", receiver.port)
     with socket.create_connection(address), ThreadPoolExecutor(10) as pool:
@@ -179,7 +162,7 @@ def test_deliveries_wait_for_no_handler_and_no_silent_client(
     assert receiver.lines("Ends") == []
 
 
-def test_each_is_handled_once_without_another_delivery(start: Start) -> None:
+def test_each_is_handled_once_without_another_delivery(start):
     receiver = start(OWN_PROGRAM)
     with ThreadPoolExecutor(10) as pool:
         list(pool.map(receiver.deliver, range(10)))
@@ -202,7 +185,7 @@ def test_each_is_handled_once_without_another_delivery(start: Start) -> None:
 
 
 @on_posix
-def test_two_processes_of_gunicorn_handle_each_event_once(start: Start) -> None:
+def test_two_processes_of_gunicorn_handle_each_event_once(start):
     receiver = start(f"{GUNICORN} 05_webhooks:create_app()")
     with ThreadPoolExecutor(8) as pool:
         responses = list(pool.map(receiver.deliver, [1, 2, 3, 4] * 4))
@@ -225,7 +208,7 @@ def test_two_processes_of_gunicorn_handle_each_event_once(start: Start) -> None:
 # The end
 
 
-def test_after_a_kill_what_was_not_tried_is_handled_at_once(start: Start) -> None:
+def test_after_a_kill_what_was_not_tried_is_handled_at_once(start):
     first = start(OWN_PROGRAM)
     first.deliver(1)
     first.until("Begins C1")
@@ -241,7 +224,7 @@ def test_after_a_kill_what_was_not_tried_is_handled_at_once(start: Start) -> Non
 
 
 @on_posix
-def test_ctrl_c_ends_it_although_a_handler_hangs(start: Start) -> None:
+def test_ctrl_c_ends_it_although_a_handler_hangs(start):
     receiver = start(OWN_PROGRAM)
     receiver.deliver(1)
     receiver.until("Begins C1")
@@ -254,7 +237,7 @@ def test_ctrl_c_ends_it_although_a_handler_hangs(start: Start) -> None:
 
 @on_posix
 @pytest.mark.parametrize("command", [in_python, in_gunicorn])
-def test_sigterm_ends_it_although_a_handler_hangs(start: Start, command: str) -> None:
+def test_sigterm_ends_it_although_a_handler_hangs(start, command):
     receiver = start(command)
     receiver.deliver(1)
     receiver.until("Begins C1")
@@ -268,9 +251,7 @@ def test_sigterm_ends_it_although_a_handler_hangs(start: Start, command: str) ->
 # What goes wrong
 
 
-def test_a_mistake_in_a_handler_is_shown_with_its_line_and_ends_nothing(
-    start: Start,
-) -> None:
+def test_a_mistake_in_a_handler_is_shown_with_its_line_and_ends_nothing(start):
     receiver = start()
     receiver.deliver(1, data={"nmae": "Acme"})
     receiver.until("KeyError: 'name'")
@@ -283,7 +264,7 @@ def test_a_mistake_in_a_handler_is_shown_with_its_line_and_ends_nothing(
 CHUNKED = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
-def test_malformed_chunks_are_refused_and_good_ones_are_read(start: Start) -> None:
+def test_malformed_chunks_are_refused_and_good_ones_are_read(start):
     receiver = start()
     negative = receiver.send_bytes(CHUNKED + b"-5\r\n{}\r\n0\r\n\r\n")
     no_terminator = receiver.send_bytes(CHUNKED + b"2\r\n{}XX0\r\n\r\n")
@@ -296,7 +277,7 @@ def test_malformed_chunks_are_refused_and_good_ones_are_read(start: Start) -> No
     receiver.until("No handler for bill.paid")
 
 
-def test_no_output_has_the_secret_or_a_body(start: Start) -> None:
+def test_no_output_has_the_secret_or_a_body(start):
     receiver = start()
     private = {"note": "PRIVATE"}
     assert receiver.deliver(1, "bill.paid", private).status_code == 200
@@ -311,7 +292,7 @@ def test_no_output_has_the_secret_or_a_body(start: Start) -> None:
 
 
 @on_posix
-def test_a_name_that_the_console_cannot_show_stops_no_handler(start: Start) -> None:
+def test_a_name_that_the_console_cannot_show_stops_no_handler(start):
     receiver = start(f"{GUNICORN} 05_webhooks:create_app()", PYTHONIOENCODING="ascii")
     receiver.deliver(1, data={"name": "\u6c38\u767c", "email": None})
     receiver.until(r"New customer: \u6c38\u767c, None")
@@ -320,7 +301,7 @@ def test_a_name_that_the_console_cannot_show_stops_no_handler(start: Start) -> N
 # What it cannot use
 
 
-def test_a_missing_secret_is_one_line(tmp_path: Path) -> None:
+def test_a_missing_secret_is_one_line(tmp_path):
     result = run(SCRIPT, "--port", "0", cwd=tmp_path, CYNCO_WEBHOOK_SECRET=" , ")
     assert result.returncode == 1
     assert result.stdout == ""
@@ -335,9 +316,7 @@ UNUSABLE = [
 
 
 @pytest.mark.parametrize(("inbox", "message"), UNUSABLE)
-def test_an_unusable_inbox_is_one_line(
-    tmp_path: Path, inbox: str, message: str
-) -> None:
+def test_an_unusable_inbox_is_one_line(tmp_path, inbox, message):
     (tmp_path / "text.db").write_text("no database" * 100)
     result = run(
         SCRIPT,
@@ -355,7 +334,7 @@ def test_an_unusable_inbox_is_one_line(
 
 
 @on_posix  # on Windows, two programs can listen on one port
-def test_a_port_in_use_is_a_short_message(tmp_path: Path) -> None:
+def test_a_port_in_use_is_a_short_message(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         result = run(SCRIPT, "--port", port, cwd=tmp_path, CYNCO_WEBHOOK_SECRET=SECRET)
@@ -365,9 +344,7 @@ def test_a_port_in_use_is_a_short_message(tmp_path: Path) -> None:
 
 
 @on_posix
-def test_under_gunicorn_a_missing_secret_ends_it_and_the_log_says_why(
-    tmp_path: Path,
-) -> None:
+def test_under_gunicorn_a_missing_secret_ends_it_and_the_log_says_why(tmp_path):
     result = run(
         "-m",
         "gunicorn",

@@ -2,23 +2,18 @@
 
 import datetime
 import json
-from collections.abc import Callable
 from decimal import Decimal
-from typing import Any
 
 import pytest
 import sandbox_data
-from conftest import API, KEY, failure, load, reply, run, success
-from sandbox_server import SandboxServer
+from conftest import KEY, failure, load, reply, run, success
 
 import _common
 
 script = load("06_reports")
-Serve = Callable[..., SandboxServer]
-Capture = pytest.CaptureFixture[str]
 
 
-def guide_report() -> dict[str, Any]:
+def guide_report():
     """A trial balance in the guide's shape: minor units."""
     cash = {"code": "1000", "name": "Cash", "debit": 100010, "credit": 0}
     stock = {"code": "1100", "name": "Stock", "debit": 20, "credit": 0}
@@ -31,7 +26,7 @@ def guide_report() -> dict[str, Any]:
     }
 
 
-def openapi_account(code: str, name: str, debit: Any, credit: Any) -> dict[str, Any]:
+def openapi_account(code, name, debit, credit):
     return {
         "accountCode": code,
         "accountName": name,
@@ -40,7 +35,7 @@ def openapi_account(code: str, name: str, debit: Any, credit: Any) -> dict[str, 
     }
 
 
-def openapi_report() -> dict[str, Any]:
+def openapi_report():
     """The same trial balance in OpenAPI's shape: major units."""
     return {
         "period": "2026-03",
@@ -70,11 +65,13 @@ In balance: debits equal credits, and the accounts add up to the totals.
 """
 
 
-# --- get_report
+# get_report
+
+
 @pytest.mark.parametrize(
     "report", ["trial-balance", "profit-loss", "balance-sheet", "aged-receivables"]
 )
-def test_the_request_is_valid_in_every_shape(api: API, report: str) -> None:
+def test_the_request_is_valid_in_every_shape(api, report):
     api.replies = [success(guide_report())]
 
     script.main(["--report", report, "--month", "2024-02"])
@@ -92,8 +89,10 @@ def test_the_request_is_valid_in_every_shape(api: API, report: str) -> None:
     }
 
 
-# --- read_trial_balance
-def test_the_guides_shape_is_read_in_minor_units(api: API, capsys: Capture) -> None:
+# read_trial_balance
+
+
+def test_the_guides_shape_is_read_in_minor_units(api, capsys):
     api.replies = [success(guide_report())]
 
     code = script.main([])
@@ -104,7 +103,7 @@ def test_the_guides_shape_is_read_in_minor_units(api: API, capsys: Capture) -> N
     assert err == ""
 
 
-def test_openapis_shape_is_read_in_major_units(api: API, capsys: Capture) -> None:
+def test_openapis_shape_is_read_in_major_units(api, capsys):
     api.replies = [success(openapi_report())]
 
     code = script.main([])
@@ -115,7 +114,7 @@ def test_openapis_shape_is_read_in_major_units(api: API, capsys: Capture) -> Non
     assert err == ""
 
 
-def test_amounts_may_be_text() -> None:
+def test_amounts_may_be_text():
     report = openapi_report()
     report["totalDebit"] = "1000.30"
 
@@ -124,7 +123,7 @@ def test_amounts_may_be_text() -> None:
     assert balance.total.debit == Decimal("1000.30")
 
 
-def test_the_guides_shape_names_its_currency(api: API, capsys: Capture) -> None:
+def test_the_guides_shape_names_its_currency(api, capsys):
     report = guide_report()
     report["currency"] = "JPY"
     api.replies = [success(report)]
@@ -136,7 +135,7 @@ def test_the_guides_shape_names_its_currency(api: API, capsys: Capture) -> None:
     assert "Total                               100,030        100,030\n" in out
 
 
-def test_the_balance_type_that_came_back_is_shown(api: API, capsys: Capture) -> None:
+def test_the_balance_type_that_came_back_is_shown(api, capsys):
     report = openapi_report()
     report["balanceType"] = "final"
     api.replies = [success(report)]
@@ -147,7 +146,7 @@ def test_the_balance_type_that_came_back_is_shown(api: API, capsys: Capture) -> 
     assert capsys.readouterr().out.startswith(heading)
 
 
-def test_the_sdks_shape_is_refused_as_its_units_are_unknown() -> None:
+def test_the_sdks_shape_is_refused_as_its_units_are_unknown():
     account = {"accountCode": "1000", "debit": 5, "credit": 5}
     report = {"accounts": [account], "totalDebits": 5, "totalCredits": 5}
 
@@ -158,7 +157,7 @@ def test_the_sdks_shape_is_refused_as_its_units_are_unknown() -> None:
     assert str(caught.value) == f"unrecognized trial balance; its fields: {names}"
 
 
-def test_a_fraction_in_minor_units_is_refused() -> None:
+def test_a_fraction_in_minor_units_is_refused():
     report = guide_report()
     report["accounts"][0]["debit"] = Decimal("100.55")
 
@@ -167,7 +166,7 @@ def test_a_fraction_in_minor_units_is_refused() -> None:
 
 
 @pytest.mark.parametrize("name", ["code", "name", "debit", "credit"])
-def test_a_missing_field_of_the_guide_is_no_zero(name: str) -> None:
+def test_a_missing_field_of_the_guide_is_no_zero(name):
     report = guide_report()
     del report["accounts"][0][name]
 
@@ -178,7 +177,7 @@ def test_a_missing_field_of_the_guide_is_no_zero(name: str) -> None:
 @pytest.mark.parametrize(
     "name", ["accountCode", "accountName", "debitBalance", "creditBalance"]
 )
-def test_a_missing_field_of_openapi_is_no_zero(name: str) -> None:
+def test_a_missing_field_of_openapi_is_no_zero(name):
     report = openapi_report()
     del report["lineItems"][0][name]
 
@@ -186,8 +185,10 @@ def test_a_missing_field_of_openapi_is_no_zero(name: str) -> None:
         script.read_trial_balance(report)
 
 
-# --- find_differences
-def out_of_balance(capsys: Capture, api: API, report: dict[str, Any]) -> list[str]:
+# find_differences
+
+
+def out_of_balance(capsys, api, report):
     """Return the lines on stderr; the exit code is 1."""
     api.replies = [success(report)]
     code = script.main([])
@@ -198,7 +199,7 @@ def out_of_balance(capsys: Capture, api: API, report: dict[str, Any]) -> list[st
     return err.splitlines()
 
 
-def test_totals_that_differ_by_a_cent(api: API, capsys: Capture) -> None:
+def test_totals_that_differ_by_a_cent(api, capsys):
     report = guide_report()
     report["accounts"][2]["credit"] = 100031
     report["totals"]["credit"] = 100031
@@ -208,7 +209,7 @@ def test_totals_that_differ_by_a_cent(api: API, capsys: Capture) -> None:
     ]
 
 
-def test_debits_that_do_not_add_up_to_their_total(api: API, capsys: Capture) -> None:
+def test_debits_that_do_not_add_up_to_their_total(api, capsys):
     report = guide_report()
     report["accounts"][0]["debit"] = 100011
 
@@ -217,9 +218,7 @@ def test_debits_that_do_not_add_up_to_their_total(api: API, capsys: Capture) -> 
     ]
 
 
-def test_a_large_difference_is_shown_with_its_thousands(
-    api: API, capsys: Capture
-) -> None:
+def test_a_large_difference_is_shown_with_its_thousands(api, capsys):
     report = guide_report()
     report["accounts"][0]["debit"] = 223466
 
@@ -228,7 +227,7 @@ def test_a_large_difference_is_shown_with_its_thousands(
     ]
 
 
-def test_credits_that_do_not_add_up_to_their_total(api: API, capsys: Capture) -> None:
+def test_credits_that_do_not_add_up_to_their_total(api, capsys):
     report = openapi_report()
     report["lineItems"][2]["creditBalance"] = 1000.29
 
@@ -237,7 +236,7 @@ def test_credits_that_do_not_add_up_to_their_total(api: API, capsys: Capture) ->
     ]
 
 
-def test_an_amount_on_the_wrong_side(api: API, capsys: Capture) -> None:
+def test_an_amount_on_the_wrong_side(api, capsys):
     report = guide_report()
     report["accounts"][1]["debit"] = 0
     report["accounts"][1]["credit"] = 20
@@ -249,9 +248,7 @@ def test_an_amount_on_the_wrong_side(api: API, capsys: Capture) -> None:
 
 
 @pytest.mark.parametrize("value", [False, None, "false"])
-def test_a_report_that_says_itself_that_it_is_not_balanced(
-    api: API, capsys: Capture, value: Any
-) -> None:
+def test_a_report_that_says_itself_that_it_is_not_balanced(api, capsys, value):
     report = openapi_report()
     report["isBalanced"] = value
 
@@ -260,13 +257,13 @@ def test_a_report_that_says_itself_that_it_is_not_balanced(
     ]
 
 
-# --- main
-def test_the_month_is_this_one_unless_given(
-    api: API, monkeypatch: pytest.MonkeyPatch
-) -> None:
+# main
+
+
+def test_the_month_is_this_one_unless_given(api, monkeypatch):
     class Date(datetime.date):
         @classmethod
-        def today(cls) -> "Date":
+        def today(cls):
             return cls(2025, 11, 15)
 
     monkeypatch.setattr(script, "date", Date)
@@ -279,9 +276,7 @@ def test_the_month_is_this_one_unless_given(
 
 
 @pytest.mark.parametrize("month", ["2026-13", "2026-3", "2026-03-31", "march", ""])
-def test_a_month_that_is_none_is_a_usage_error(
-    api: API, capsys: Capture, month: str
-) -> None:
+def test_a_month_that_is_none_is_a_usage_error(api, capsys, month):
     with pytest.raises(SystemExit) as stop:
         script.main([f"--month={month}"])
 
@@ -290,7 +285,7 @@ def test_a_month_that_is_none_is_a_usage_error(
     assert api.requests == []
 
 
-def test_an_unknown_report_is_a_usage_error(api: API, capsys: Capture) -> None:
+def test_an_unknown_report_is_a_usage_error(api, capsys):
     with pytest.raises(SystemExit) as stop:
         script.main(["--report", "cash-flow"])
 
@@ -299,9 +294,7 @@ def test_an_unknown_report_is_a_usage_error(api: API, capsys: Capture) -> None:
     assert api.requests == []
 
 
-def test_other_reports_are_json_with_their_numbers_and_letters(
-    api: API, capsys: Capture
-) -> None:
+def test_other_reports_are_json_with_their_numbers_and_letters(api, capsys):
     data = b'{"name": "\\u6c38\\u767c", "amounts": [162000, 1620.05, -0.1, null]}'
     api.replies = [reply(b'{"success": true, "data": %s}' % data)]
 
@@ -321,9 +314,7 @@ def test_other_reports_are_json_with_their_numbers_and_letters(
     ]
 
 
-def test_other_reports_are_valid_json_in_any_console(
-    serve: Serve, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_other_reports_are_valid_json_in_any_console(serve, monkeypatch):
     accounts = list(sandbox_data.ACCOUNTS)
     accounts[0] = ("1000", "Cash \U0001f600", "asset", "Current assets")
     monkeypatch.setattr(sandbox_data, "ACCOUNTS", accounts)
@@ -335,7 +326,7 @@ def test_other_reports_are_valid_json_in_any_console(
     assert '"Cash \\ud83d\\ude00"' in done.stdout
 
 
-def test_a_transient_failure_is_retried(api: API) -> None:
+def test_a_transient_failure_is_retried(api):
     api.replies = [failure(503), success(guide_report())]
 
     code = script.main([])
@@ -344,8 +335,10 @@ def test_a_transient_failure_is_retried(api: API) -> None:
     assert len(api.sleeps) == 1
 
 
-# --- over HTTP
-def test_the_shapes_differ_in_the_heading_alone(serve: Serve) -> None:
+# Over HTTP
+
+
+def test_the_shapes_differ_in_the_heading_alone(serve):
     command = ["06_reports.py", "--month", "2026-03"]
 
     guide = run(*command, server=serve(shape="guide"))
@@ -359,7 +352,7 @@ def test_the_shapes_differ_in_the_heading_alone(serve: Serve) -> None:
     assert sdk.stdout == openapi.stdout
 
 
-def test_books_out_by_a_cent_are_exit_code_1(serve: Serve) -> None:
+def test_books_out_by_a_cent_are_exit_code_1(serve):
     server = serve(shape="openapi", unbalanced=True)
 
     done = run("06_reports.py", "--month", "2026-03", server=server)

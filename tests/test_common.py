@@ -7,13 +7,11 @@ import random
 import socket
 import sys
 import time
-from collections.abc import Callable
 from decimal import Decimal
-from typing import Any
 
 import pytest
 import requests
-from conftest import API, KEY, failure, reply, run, success
+from conftest import KEY, failure, reply, run, success
 
 import _common
 from _common import CyncoAPIError, CyncoError, describe, handle_response, with_retry
@@ -25,7 +23,7 @@ HINT = "check CYNCO_BASE_URL and any proxy"
 # BASE_URL
 
 
-def test_base_url_comes_from_the_environment_without_its_last_slash() -> None:
+def test_base_url_comes_from_the_environment_without_its_last_slash():
     code = "import _common; print(_common.BASE_URL)"
 
     done = run("-c", code, CYNCO_BASE_URL="https://staging.cynco.io/api/v1/")
@@ -33,7 +31,7 @@ def test_base_url_comes_from_the_environment_without_its_last_slash() -> None:
     assert done.stdout == "https://staging.cynco.io/api/v1\n"
 
 
-def test_base_url_is_cyncos_own_by_default() -> None:
+def test_base_url_is_cyncos_own_by_default():
     assert _common.BASE_URL == "https://app.cynco.io/api/v1"
 
 
@@ -52,25 +50,25 @@ INVALID = CyncoAPIError(
 )
 
 
-def test_an_api_error_is_an_error_of_cynco() -> None:
+def test_an_api_error_is_an_error_of_cynco():
     assert isinstance(INVALID, CyncoError)
     assert isinstance(INVALID, Exception)  # not SystemExit: a web app goes on
 
 
-def test_the_text_of_an_error_says_all() -> None:
+def test_the_text_of_an_error_says_all():
     assert str(INVALID) == (
         "422 VALIDATION_ERROR: Invalid; name: is required; email: is bad [req_9]"
         "; retry after 3600 s"
     )
 
 
-def test_the_text_of_a_short_error_has_nothing_empty_in_it() -> None:
+def test_the_text_of_a_short_error_has_nothing_empty_in_it():
     error = CyncoAPIError(404, "NOT_FOUND", "No such customer")
 
     assert str(error) == "404 NOT_FOUND: No such customer"
 
 
-def test_an_error_can_be_pickled() -> None:
+def test_an_error_can_be_pickled():
     copy = pickle.loads(pickle.dumps(INVALID))
 
     assert type(copy) is CyncoAPIError
@@ -86,22 +84,20 @@ def test_an_error_can_be_pickled() -> None:
 # auth_headers
 
 
-def test_the_key_is_sent_as_a_bearer_token(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_key_is_sent_as_a_bearer_token(monkeypatch):
     monkeypatch.setenv("CYNCO_API_KEY", "cak_123")
 
     assert _common.auth_headers() == {"Authorization": "Bearer cak_123"}
 
 
-def test_space_around_the_key_is_not_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_space_around_the_key_is_not_sent(monkeypatch):
     monkeypatch.setenv("CYNCO_API_KEY", " cak_123\n")
 
     assert _common.auth_headers() == {"Authorization": "Bearer cak_123"}
 
 
 @pytest.mark.parametrize("key", [None, "", " \n"], ids=["missing", "empty", "blank"])
-def test_without_a_key_the_error_says_how_to_set_one(
-    monkeypatch: pytest.MonkeyPatch, key: str | None
-) -> None:
+def test_without_a_key_the_error_says_how_to_set_one(monkeypatch, key):
     monkeypatch.delenv("CYNCO_API_KEY")
     if key is not None:
         monkeypatch.setenv("CYNCO_API_KEY", key)
@@ -129,9 +125,7 @@ def test_without_a_key_the_error_says_how_to_set_one(
     ],
     ids=["quotes", "space", "line break", "Bearer", "non-ASCII", "another prefix"],
 )
-def test_what_is_no_key_is_an_error_that_does_not_show_it(
-    monkeypatch: pytest.MonkeyPatch, key: str
-) -> None:
+def test_what_is_no_key_is_an_error_that_does_not_show_it(monkeypatch, key):
     monkeypatch.setenv("CYNCO_API_KEY", key)
 
     with pytest.raises(CyncoError) as caught:
@@ -145,9 +139,7 @@ def test_what_is_no_key_is_an_error_that_does_not_show_it(
 @pytest.mark.parametrize(
     "url", ["https://x.example", "http://localhost:1", "http://127.0.0.1:1"]
 )
-def test_the_key_goes_out_over_https_or_to_localhost(
-    monkeypatch: pytest.MonkeyPatch, url: str
-) -> None:
+def test_the_key_goes_out_over_https_or_to_localhost(monkeypatch, url):
     monkeypatch.setattr(_common, "BASE_URL", url)
 
     assert _common.auth_headers() == {"Authorization": f"Bearer {KEY}"}
@@ -157,9 +149,7 @@ def test_the_key_goes_out_over_https_or_to_localhost(
     "url",
     ["http://app.cynco.io/api/v1", "http://localhost.example.com", "app.cynco.io", ""],
 )
-def test_the_key_goes_out_nowhere_else(
-    monkeypatch: pytest.MonkeyPatch, url: str
-) -> None:
+def test_the_key_goes_out_nowhere_else(monkeypatch, url):
     monkeypatch.setattr(_common, "BASE_URL", url)
 
     with pytest.raises(CyncoError, match=r"^CYNCO_BASE_URL must begin with https://$"):
@@ -169,25 +159,25 @@ def test_the_key_goes_out_nowhere_else(
 # handle_response
 
 
-def read_failure(response: requests.Response) -> CyncoAPIError:
+def read_failure(response):
     """Return the error that handle_response raises."""
     with pytest.raises(CyncoAPIError) as caught:
         handle_response(response)
     return caught.value
 
 
-def test_a_204_is_a_success_without_data() -> None:
+def test_a_204_is_a_success_without_data():
     assert handle_response(reply(b"", 204)) == {"success": True, "data": None}
 
 
 @pytest.mark.parametrize("status", [200, 201, 299])
-def test_a_success_is_the_whole_envelope(status: int) -> None:
+def test_a_success_is_the_whole_envelope(status):
     body = {"success": True, "data": [1], "pagination": {"total": 1}, "meta": {}}
 
     assert handle_response(reply(body, status)) == body
 
 
-def test_an_amount_is_an_exact_decimal() -> None:
+def test_an_amount_is_an_exact_decimal():
     body = b'{"success": true, "data": 12345678901234567.89}'
 
     envelope = handle_response(reply(body))
@@ -195,13 +185,13 @@ def test_an_amount_is_an_exact_decimal() -> None:
     assert envelope["data"] == Decimal("12345678901234567.89")
 
 
-def test_a_success_may_have_data_that_is_null() -> None:
+def test_a_success_may_have_data_that_is_null():
     envelope = handle_response(success(None))
 
     assert envelope["data"] is None
 
 
-def test_a_failure_is_an_error_with_all_that_it_says() -> None:
+def test_a_failure_is_an_error_with_all_that_it_says():
     details = [{"field": "name", "message": "is required"}]
 
     error = read_failure(failure(422, "VALIDATION_ERROR", "Invalid", details))
@@ -214,13 +204,13 @@ def test_a_failure_is_an_error_with_all_that_it_says() -> None:
     assert error.retry_after == 0
 
 
-def test_a_failure_tells_how_long_to_wait() -> None:
+def test_a_failure_tells_how_long_to_wait():
     error = read_failure(failure(429, headers={"Retry-After": "7"}))
 
     assert error.retry_after == 7
 
 
-def test_a_failure_is_one_whatever_the_status() -> None:
+def test_a_failure_is_one_whatever_the_status():
     error = read_failure(failure(200, "CODE", "Message"))
 
     assert str(error) == "200 CODE: Message [req_9]"
@@ -243,7 +233,7 @@ def test_a_failure_is_one_whatever_the_status() -> None:
     ],
     ids=["missing", "null", "empty"],
 )
-def test_code_and_message_survive_without_details_and_meta(body: Any) -> None:
+def test_code_and_message_survive_without_details_and_meta(body):
     error = read_failure(reply(body, 422))
 
     assert str(error) == "422 C: M"
@@ -253,19 +243,19 @@ def test_code_and_message_survive_without_details_and_meta(body: Any) -> None:
 @pytest.mark.parametrize(
     "details", [["email is bad"], [None], {"email": "bad"}, "email is bad"], ids=str
 )
-def test_the_message_survives_odd_details(details: Any) -> None:
+def test_the_message_survives_odd_details(details):
     error = read_failure(failure(422, "C", "M", details))
 
     assert str(error) == "422 C: M [req_9]"
 
 
-def test_the_message_survives_without_a_code() -> None:
+def test_the_message_survives_without_a_code():
     error = read_failure(reply({"success": False, "error": {"message": "M"}}, 422))
 
     assert str(error) == "422 NO_CODE: M"
 
 
-def test_the_message_survives_a_code_of_null() -> None:
+def test_the_message_survives_a_code_of_null():
     body = {"success": False, "error": {"code": None, "message": "M"}}
 
     error = read_failure(reply(body, 422))
@@ -273,7 +263,7 @@ def test_the_message_survives_a_code_of_null() -> None:
     assert error.message == "M"
 
 
-def test_the_code_survives_without_a_message() -> None:
+def test_the_code_survives_without_a_message():
     error = read_failure(reply({"success": False, "error": {"code": "C"}}, 422))
 
     assert str(error) == "422 C: no message"
@@ -315,7 +305,7 @@ def test_the_code_survives_without_a_message() -> None:
     ],
 )
 @pytest.mark.parametrize("status", [200, 502])
-def test_anything_else_is_unreadable(body: bytes, status: int) -> None:
+def test_anything_else_is_unreadable(body, status):
     error = read_failure(reply(body, status))
 
     assert error.status_code == status
@@ -325,7 +315,7 @@ def test_anything_else_is_unreadable(body: bytes, status: int) -> None:
 
 
 @pytest.mark.parametrize("status", [199, 300, 307, 404])
-def test_a_success_with_another_status_than_2xx_is_unreadable(status: int) -> None:
+def test_a_success_with_another_status_than_2xx_is_unreadable(status):
     error = read_failure(success([], status=status))
 
     assert error.status_code == status
@@ -363,10 +353,8 @@ def test_a_success_with_another_status_than_2xx_is_unreadable(status: int) -> No
         "neither",
     ],
 )
-def test_requested_wait(
-    monkeypatch: pytest.MonkeyPatch, status: int, headers: Any, seconds: float
-) -> None:
-    def now() -> float:
+def test_requested_wait(monkeypatch, status, headers, seconds):
+    def now():
         return NOW
 
     monkeypatch.setattr(time, "time", now)
@@ -379,13 +367,13 @@ def test_requested_wait(
 # with_retry
 
 
-def get_data() -> Any:
+def get_data():
     """Send a request, as the scripts do."""
     response = requests.get("https://app.cynco.io/api/v1/invoices", timeout=30)
     return handle_response(response)["data"]
 
 
-def test_a_function_alone_is_called_once(api: API) -> None:
+def test_a_function_alone_is_called_once(api):
     api.replies = [success("done")]
 
     assert with_retry(get_data) == "done"
@@ -393,12 +381,12 @@ def test_a_function_alone_is_called_once(api: API) -> None:
     assert api.sleeps == []
 
 
-def test_arguments_are_passed_on() -> None:
+def test_arguments_are_passed_on():
     assert with_retry(divmod, 7, 2) == (3, 1)
 
 
-def test_every_attempt_gets_the_arguments(api: API) -> None:
-    def get_page(name: str, number: int) -> Any:
+def test_every_attempt_gets_the_arguments(api):
+    def get_page(name, number):
         response = requests.get(f"http://127.0.0.1/{name}/{number}", timeout=30)
         return handle_response(response)["data"]
 
@@ -409,13 +397,13 @@ def test_every_attempt_gets_the_arguments(api: API) -> None:
     assert api.requests[1].url == "http://127.0.0.1/page/7"
 
 
-def test_the_fourth_attempt_may_succeed(api: API) -> None:
+def test_the_fourth_attempt_may_succeed(api):
     api.replies = [failure(503), failure(503), failure(503), success("done")]
 
     assert with_retry(get_data) == "done"
 
 
-def test_the_error_of_the_fourth_attempt_is_raised(api: API) -> None:
+def test_the_error_of_the_fourth_attempt_is_raised(api):
     api.replies = [failure(500), failure(501), failure(502), failure(503)]
 
     with pytest.raises(CyncoAPIError) as caught:
@@ -426,7 +414,7 @@ def test_the_error_of_the_fourth_attempt_is_raised(api: API) -> None:
     assert len(api.sleeps) == 3
 
 
-def test_the_number_of_attempts_can_be_set(api: API) -> None:
+def test_the_number_of_attempts_can_be_set(api):
     api.replies = [failure(503), failure(503)]
 
     with pytest.raises(CyncoAPIError):
@@ -435,7 +423,7 @@ def test_the_number_of_attempts_can_be_set(api: API) -> None:
     assert len(api.requests) == 2
 
 
-def test_one_attempt_is_not_repeated(api: API) -> None:
+def test_one_attempt_is_not_repeated(api):
     api.replies = [failure(503)]
 
     with pytest.raises(CyncoAPIError):
@@ -453,8 +441,8 @@ def test_one_attempt_is_not_repeated(api: API) -> None:
     ids=["shortest", "longest"],
 )
 def test_waits_double_up_to_eight_seconds_and_are_random(
-    api: API, monkeypatch: pytest.MonkeyPatch, choose: Any, sleeps: list[float]
-) -> None:
+    api, monkeypatch, choose, sleeps
+):
     monkeypatch.setattr(random, "uniform", choose)
     api.replies = [
         failure(503),
@@ -472,14 +460,14 @@ def test_waits_double_up_to_eight_seconds_and_are_random(
 
 
 @pytest.mark.parametrize("status", [429, 500, 502, 503, 504, 599])
-def test_a_transient_status_is_retried(api: API, status: int) -> None:
+def test_a_transient_status_is_retried(api, status):
     api.replies = [failure(status), success("done")]
 
     assert with_retry(get_data) == "done"
 
 
 @pytest.mark.parametrize("status", [200, 307, 400, 401, 403, 404, 408, 409, 422, 499])
-def test_no_other_status_is_retried(api: API, status: int) -> None:
+def test_no_other_status_is_retried(api, status):
     api.replies = [failure(status)]
 
     with pytest.raises(CyncoAPIError):
@@ -499,7 +487,7 @@ def test_no_other_status_is_retried(api: API, status: int) -> None:
     ],
     ids=["connection", "connect timeout", "read timeout", "chunked encoding", "proxy"],
 )
-def test_no_response_is_retried(api: API, error: Exception) -> None:
+def test_no_response_is_retried(api, error):
     api.replies = [error, success("done")]
 
     assert with_retry(get_data) == "done"
@@ -510,7 +498,7 @@ def test_no_response_is_retried(api: API, error: Exception) -> None:
     [KeyError("data"), requests.exceptions.InvalidURL("x"), OSError("disk")],
     ids=["KeyError", "InvalidURL", "OSError"],
 )
-def test_no_other_error_is_retried(api: API, error: Exception) -> None:
+def test_no_other_error_is_retried(api, error):
     api.replies = [error]
 
     with pytest.raises(type(error)):
@@ -519,7 +507,7 @@ def test_no_other_error_is_retried(api: API, error: Exception) -> None:
     assert api.sleeps == []
 
 
-def test_the_requested_wait_is_kept(api: API) -> None:
+def test_the_requested_wait_is_kept(api):
     api.replies = [failure(429, headers={"Retry-After": "7"}), success("done")]
 
     with_retry(get_data)
@@ -527,9 +515,7 @@ def test_the_requested_wait_is_kept(api: API) -> None:
     assert api.sleeps == [7]
 
 
-def test_the_requested_wait_is_only_a_minimum(
-    api: API, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_requested_wait_is_only_a_minimum(api, monkeypatch):
     monkeypatch.setattr(random, "uniform", max)
     limited = failure(429, headers={"Retry-After": "1"})
     api.replies = [failure(503), failure(503), limited, success("done")]
@@ -539,7 +525,7 @@ def test_the_requested_wait_is_only_a_minimum(
     assert api.sleeps == [0.5, 1, 2]
 
 
-def test_a_wait_of_65_seconds_is_slept(api: API) -> None:
+def test_a_wait_of_65_seconds_is_slept(api):
     api.replies = [failure(429, headers={"Retry-After": "65"}), success("done")]
 
     with_retry(get_data)
@@ -547,7 +533,7 @@ def test_a_wait_of_65_seconds_is_slept(api: API) -> None:
     assert api.sleeps == [65]
 
 
-def test_a_longer_wait_is_an_error(api: API) -> None:
+def test_a_longer_wait_is_an_error(api):
     api.replies = [failure(429, headers={"Retry-After": "66"})]
 
     with pytest.raises(CyncoAPIError, match=r"; retry after 66 s$"):
@@ -556,9 +542,7 @@ def test_a_longer_wait_is_an_error(api: API) -> None:
     assert api.sleeps == []
 
 
-def test_each_retry_is_logged_with_its_cause_and_wait(
-    api: API, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_each_retry_is_logged_with_its_cause_and_wait(api, monkeypatch, caplog):
     monkeypatch.setattr(random, "uniform", max)
     lost = requests.ConnectionError("Connection aborted")
     limited = failure(429, "RATE_LIMITED", "Slow down", headers={"Retry-After": "4"})
@@ -577,16 +561,13 @@ def test_each_retry_is_logged_with_its_cause_and_wait(
 
 
 @pytest.fixture
-def closed_port() -> int:
+def closed_port():
     """A port on localhost that refuses connections."""
     with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-    return port
+        return server.getsockname()[1]
 
 
-def test_a_refused_connection_names_its_own_host_and_the_cause(
-    closed_port: int,
-) -> None:
+def test_a_refused_connection_names_its_own_host_and_the_cause(closed_port):
     with pytest.raises(requests.ConnectionError) as caught:
         requests.get(f"http://127.0.0.1:{closed_port}/hook?token=secret", timeout=5)
 
@@ -597,7 +578,7 @@ def test_a_refused_connection_names_its_own_host_and_the_cause(
     assert "secret" not in text
 
 
-def test_a_refused_proxy_is_said_to_be_one(closed_port: int) -> None:
+def test_a_refused_proxy_is_said_to_be_one(closed_port):
     proxies = {"http": f"http://127.0.0.1:{closed_port}"}
 
     with pytest.raises(requests.exceptions.ProxyError) as caught:
@@ -608,7 +589,7 @@ def test_a_refused_proxy_is_said_to_be_one(closed_port: int) -> None:
     assert "refused" in text
 
 
-def test_the_innermost_cause_is_named() -> None:
+def test_the_innermost_cause_is_named():
     error = requests.ConnectionError("HTTPSConnectionPool(host='app.cynco.io')")
     error.__context__ = OSError("Max retries exceeded")
     error.__context__.__context__ = socket.gaierror(-2, "Name or service not known")
@@ -620,10 +601,8 @@ def test_the_innermost_cause_is_named() -> None:
 @pytest.mark.parametrize(
     "handled", [KeyError("whsec_other"), CyncoAPIError(409, "C", "M")], ids=repr
 )
-def test_an_error_that_the_caller_handles_is_no_cause(
-    closed_port: int, handled: Exception
-) -> None:
-    def request_while_handling() -> None:
+def test_an_error_that_the_caller_handles_is_no_cause(closed_port, handled):
+    def request_while_handling():
         try:
             raise handled
         except type(handled):
@@ -637,7 +616,7 @@ def test_an_error_that_the_caller_handles_is_no_cause(
     assert str(handled) not in text
 
 
-def test_an_error_without_a_cause_is_its_own() -> None:
+def test_an_error_without_a_cause_is_its_own():
     error = requests.ReadTimeout("timed out")
 
     assert describe(error) == "no response from app.cynco.io: timed out"
@@ -646,18 +625,18 @@ def test_an_error_without_a_cause_is_its_own() -> None:
 # run
 
 
-def raising(error: BaseException) -> Callable[[], int]:
+def raising(error):
     """Return a main() that fails."""
 
-    def main() -> int:
+    def main():
         raise error
 
     return main
 
 
 @pytest.mark.parametrize("code", [0, 1, 2])
-def test_the_exit_code_is_that_of_main(code: int) -> None:
-    def main() -> int:
+def test_the_exit_code_is_that_of_main(code):
+    def main():
         return code
 
     with pytest.raises(SystemExit) as stop:
@@ -680,7 +659,7 @@ def test_the_exit_code_is_that_of_main(code: int) -> None:
     ],
     ids=["CyncoError", "CyncoAPIError", "no response", "InvalidURL", "Ctrl-C"],
 )
-def test_an_expected_failure_is_one_line(error: BaseException, line: str) -> None:
+def test_an_expected_failure_is_one_line(error, line):
     with pytest.raises(SystemExit) as stop:
         _common.run(raising(error))
 
@@ -688,14 +667,12 @@ def test_an_expected_failure_is_one_line(error: BaseException, line: str) -> Non
     assert stop.value.code == line
 
 
-def test_a_bug_keeps_its_traceback() -> None:
+def test_a_bug_keeps_its_traceback():
     with pytest.raises(KeyError, match="customer_id"):
         _common.run(raising(KeyError("customer_id")))
 
 
-def test_the_stdout_of_a_notebook_is_left_alone(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_the_stdout_of_a_notebook_is_left_alone(monkeypatch):
     monkeypatch.setattr(sys, "stdout", io.StringIO())  # it has no reconfigure()
 
     with pytest.raises(SystemExit) as stop:
@@ -716,7 +693,7 @@ _common.run(main)
 """
 
 
-def test_a_console_without_a_letter_shows_its_code() -> None:
+def test_a_console_without_a_letter_shows_its_code():
     done = run("-c", CHINESE, PYTHONIOENCODING="ascii")
 
     assert done.returncode == 0
@@ -724,7 +701,7 @@ def test_a_console_without_a_letter_shows_its_code() -> None:
     assert done.stderr == ""
 
 
-def test_a_certificate_file_that_is_missing_is_one_line(closed_port: int) -> None:
+def test_a_certificate_file_that_is_missing_is_one_line(closed_port):
     done = run(
         "01_list_invoices.py",
         CYNCO_BASE_URL=f"https://127.0.0.1:{closed_port}",
@@ -768,7 +745,7 @@ _common.run(main)
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="Linux has /dev/full")
-def test_a_full_disk_is_one_line() -> None:
+def test_a_full_disk_is_one_line():
     done = run("-c", FULL_DISK, PYTHONUNBUFFERED="")
 
     assert done.returncode == 1
@@ -776,7 +753,7 @@ def test_a_full_disk_is_one_line() -> None:
 
 
 @pytest.mark.skipif(os.name == "nt", reason="a pipe without a reader, as POSIX has it")
-def test_a_closed_pipe_ends_quietly() -> None:
+def test_a_closed_pipe_ends_quietly():
     done = run("-c", CLOSED_PIPE, PYTHONUNBUFFERED="")
 
     assert done.returncode == 1
@@ -797,17 +774,17 @@ def test_a_closed_pipe_ends_quietly() -> None:
     ],
     ids=["guide", "guide, text", "whole", "OpenAPI", "OpenAPI, text"],
 )
-def test_the_total_of_an_invoice_in_both_shapes(amount: dict[str, Any]) -> None:
+def test_the_total_of_an_invoice_in_both_shapes(amount):
     total = _common.invoice_total({"currency": "MYR", **amount})
 
     assert str(total) == "1620.00"
 
 
-def test_a_total_of_null_is_none() -> None:
+def test_a_total_of_null_is_none():
     assert _common.invoice_total({"currency": "MYR", "totalAmount": None}) is None
 
 
-def test_an_invoice_without_a_total_is_no_zero() -> None:
+def test_an_invoice_without_a_total_is_no_zero():
     with pytest.raises(KeyError, match=r"^'totalAmount'$"):
         _common.invoice_total({"currency": "MYR", "amount": 5})
 
@@ -815,7 +792,7 @@ def test_an_invoice_without_a_total_is_no_zero() -> None:
 @pytest.mark.parametrize(
     "amount", [Decimal("1620.50"), "1620.50", "-1620.50"], ids=repr
 )
-def test_a_fraction_is_not_in_minor_units(amount: Any) -> None:
+def test_a_fraction_is_not_in_minor_units(amount):
     with pytest.raises(CyncoError, match=r"1620\.50 MYR has a fraction: "):
         _common.invoice_total({"currency": "MYR", "total": amount})
 
@@ -831,7 +808,7 @@ def test_a_fraction_is_not_in_minor_units(amount: Any) -> None:
         (12345678901234567, "MYR", "123456789012345.67"),
     ],
 )
-def test_from_minor(amount: Any, currency: str, text: str) -> None:
+def test_from_minor(amount, currency, text):
     assert str(_common.from_minor(amount, currency)) == text
 
 
@@ -847,12 +824,12 @@ def test_from_minor(amount: Any, currency: str, text: str) -> None:
         (Decimal("279714.24000000005"), "MYR", "279714.24"),
     ],
 )
-def test_from_major(amount: Any, currency: str, text: str) -> None:
+def test_from_major(amount, currency, text):
     assert str(_common.from_major(amount, currency)) == text
 
 
 @pytest.mark.parametrize("amount", [1620.505, "1620.505"], ids=["number", "text"])
-def test_a_fraction_of_the_smallest_unit_is_not_rounded_away(amount: Any) -> None:
+def test_a_fraction_of_the_smallest_unit_is_not_rounded_away(amount):
     assert str(_common.from_major(amount, "MYR")) == "1620.505"
 
 
@@ -861,17 +838,17 @@ THREE_DECIMALS = "BHD IQD JOD KWD LYD OMR TND"
 
 
 @pytest.mark.parametrize("currency", NO_DECIMALS.split())
-def test_these_currencies_have_no_decimals(currency: str) -> None:
+def test_these_currencies_have_no_decimals(currency):
     assert str(_common.from_minor(1234567, currency)) == "1234567"
 
 
 @pytest.mark.parametrize("currency", THREE_DECIMALS.split())
-def test_these_currencies_have_three_decimals(currency: str) -> None:
+def test_these_currencies_have_three_decimals(currency):
     assert str(_common.from_minor(1234567, currency)) == "1234.567"
 
 
 @pytest.mark.parametrize("currency", ["MYR", "USD", "EUR", "SGD", "IDR", "CNY"])
-def test_all_others_have_two_decimals(currency: str) -> None:
+def test_all_others_have_two_decimals(currency):
     assert str(_common.from_minor(1234567, currency)) == "12345.67"
 
 
@@ -885,5 +862,5 @@ def test_all_others_have_two_decimals(currency: str) -> None:
     ],
     ids=["MYR", "negative", "JPY", "none"],
 )
-def test_format_money(amount: Decimal | None, currency: str, text: str) -> None:
+def test_format_money(amount, currency, text):
     assert _common.format_money(amount, currency) == text

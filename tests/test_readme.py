@@ -4,31 +4,26 @@ import os
 import re
 import shlex
 import shutil
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-from typing import Any
 
 import pytest
 import requests
 from conftest import ROOT, load, run
-from sandbox_server import SandboxServer
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-Serve = Callable[..., SandboxServer]
 
 
-def section(title: str) -> str:
+def section(title):
     """Return the text below a heading, up to the next one."""
     _, _, rest = README.partition(f"# {title}\n")
     return re.split(r"^#+ ", rest, maxsplit=1, flags=re.M)[0]
 
 
-def blocks(language: str, text: str = README) -> list[str]:
+def blocks(language, text=README):
     return re.findall(rf"^```{language}\n(.*?)^```", text, re.M | re.S)
 
 
-def paste(folder: Path, code: str) -> str:
+def paste(folder, code):
     """Write a block as a program in a folder with the scripts; return its path."""
     for file in ROOT.glob("*.py"):
         shutil.copy(file, folder)
@@ -37,10 +32,10 @@ def paste(folder: Path, code: str) -> str:
     return str(program)
 
 
-# --- Commands and what they print
+# Commands and what they print
 
 
-def outputs() -> list[tuple[str, str]]:
+def outputs():
     """Return each command with the output that is shown below it."""
     pairs = []
     command = ""
@@ -53,7 +48,7 @@ def outputs() -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize(("command", "shown"), outputs())
-def test_a_command_prints_what_is_shown(command: str, shown: str) -> None:
+def test_a_command_prints_what_is_shown(command, shown):
     _, _, command = command.rpartition("&& ")
     arguments = shlex.split(command)[1:]
     pattern = re.escape(shown).replace(re.escape("...\n"), r"(.*\n)*?")
@@ -69,13 +64,13 @@ def test_a_command_prints_what_is_shown(command: str, shown: str) -> None:
 
 
 @pytest.mark.parametrize("language", ["bash", "powershell"])
-def test_no_command_has_a_comment(language: str) -> None:
+def test_no_command_has_a_comment(language):
     for block in blocks(language):
         assert "#" not in block
     assert len(blocks(language)) >= 4
 
 
-# --- Patterns to paste
+# Patterns to paste
 
 PATTERNS = blocks("python", section("Patterns to paste"))
 REQUESTS = [
@@ -86,7 +81,7 @@ REQUESTS = [
 ]
 
 
-def requests_seen(server: SandboxServer) -> list[str]:
+def requests_seen(server):
     seen = []
     for request in server.seen:
         path, _, _ = request["path"].partition("?")
@@ -94,7 +89,7 @@ def requests_seen(server: SandboxServer) -> list[str]:
     return seen
 
 
-def test_the_patterns_work_as_pasted(tmp_path: Path, serve: Serve, shape: str) -> None:
+def test_the_patterns_work_as_pasted(tmp_path, serve, shape):
     server = serve(shape=shape)
     program = paste(tmp_path, "\n".join(PATTERNS))
 
@@ -106,18 +101,16 @@ def test_the_patterns_work_as_pasted(tmp_path: Path, serve: Serve, shape: str) -
     assert done.stdout.splitlines()[-3:-1] == ["cus_0011", "orders@pembekal.example"]
 
 
-def test_the_patterns_take_a_base_url_with_a_slash(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_the_patterns_take_a_base_url_with_a_slash(monkeypatch):
     monkeypatch.setenv("CYNCO_BASE_URL", "https://staging.cynco.io/api/v1/")
-    pasted: dict[str, Any] = {}
+    pasted = {}
 
     exec(PATTERNS[0], pasted)
 
     assert pasted["BASE_URL"] == "https://staging.cynco.io/api/v1"
 
 
-def test_check_shows_the_message_of_the_api(tmp_path: Path, serve: Serve) -> None:
+def test_check_shows_the_message_of_the_api(tmp_path, serve):
     program = paste(tmp_path, "\n".join(PATTERNS))
 
     done = run(program, CYNCO_BASE_URL=serve().url, CYNCO_API_KEY="cak_wrong")
@@ -128,8 +121,8 @@ def test_check_shows_the_message_of_the_api(tmp_path: Path, serve: Serve) -> Non
 
 
 @pytest.mark.parametrize("status", [199, 302, 400, 503])
-def test_check_takes_nothing_but_a_2xx_for_a_success(status: int) -> None:
-    pasted: dict[str, Any] = {}
+def test_check_takes_nothing_but_a_2xx_for_a_success(status):
+    pasted = {}
     exec(PATTERNS[0], pasted)
     response = requests.Response()
     response.status_code = status
@@ -139,9 +132,7 @@ def test_check_takes_nothing_but_a_2xx_for_a_success(status: int) -> None:
 
 
 @pytest.mark.parametrize("key", ["cak_secret\ncak_second", "cak_secret\u00e9\u6c38"])
-def test_the_patterns_never_show_a_key_that_cannot_be_sent(
-    tmp_path: Path, serve: Serve, key: str
-) -> None:
+def test_the_patterns_never_show_a_key_that_cannot_be_sent(tmp_path, serve, key):
     program = paste(tmp_path, "\n".join(PATTERNS))
 
     done = run(program, CYNCO_BASE_URL=serve().url, CYNCO_API_KEY=key)
@@ -150,13 +141,13 @@ def test_the_patterns_never_show_a_key_that_cannot_be_sent(
     assert "secret" not in done.stderr
 
 
-# --- Programs
+# Programs
 
 OVERDUE = blocks("python", section("Use the scripts in a program"))[0]
 ONCE = blocks("python", section("Create once, across restarts"))[0]
 
 
-def test_the_scripts_can_be_used_in_a_program(tmp_path: Path, serve: Serve) -> None:
+def test_the_scripts_can_be_used_in_a_program(tmp_path, serve):
     program = paste(tmp_path, OVERDUE)
 
     done = run(program, server=serve(shape="sdk"))
@@ -165,9 +156,7 @@ def test_the_scripts_can_be_used_in_a_program(tmp_path: Path, serve: Serve) -> N
     assert done.stdout.splitlines()[0] == "INV-00033 MYR 1,285.20"
 
 
-def test_two_runs_at_once_and_one_later_create_one_customer(
-    tmp_path: Path, serve: Serve
-) -> None:
+def test_two_runs_at_once_and_one_later_create_one_customer(tmp_path, serve):
     server = serve(delay=0.1)
     program = paste(tmp_path, ONCE)
 
@@ -182,9 +171,7 @@ def test_two_runs_at_once_and_one_later_create_one_customer(
     assert requests_seen(server) == ["POST /api/v1/customers"] * 3
 
 
-def test_each_block_can_be_pasted_into_the_interpreter(
-    tmp_path: Path, serve: Serve
-) -> None:
+def test_each_block_can_be_pasted_into_the_interpreter(tmp_path, serve):
     paste(tmp_path, "")
     lines = "\n".join([*PATTERNS, OVERDUE, ONCE, ""])
     (tmp_path / "lines.txt").write_text(lines, encoding="utf-8")
@@ -203,12 +190,10 @@ for line in open("lines.txt", encoding="utf-8"):
     assert done.stdout.endswith("cus_0012\n")
 
 
-# --- Webhooks in production
+# Webhooks in production
 
 
-def test_the_commands_for_the_inbox_retry_and_remove_events(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_commands_for_the_inbox_retry_and_remove_events(tmp_path, monkeypatch):
     (block,) = blocks("bash", section("Going to production"))[1:2]
     retry, remove = block.strip().splitlines()
     webhooks = load("05_webhooks")
@@ -227,19 +212,17 @@ def test_the_commands_for_the_inbox_retry_and_remove_events(
 
 
 @pytest.mark.skipif("DATABASE_URL" not in os.environ, reason="needs PostgreSQL")
-def test_on_postgresql_each_event_is_handled_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_on_postgresql_each_event_is_handled_once(tmp_path, monkeypatch):
     psycopg = load("psycopg")
     (sql,) = blocks("sql")
     with psycopg.connect(os.environ["DATABASE_URL"], autocommit=True) as database:
         database.execute("DROP TABLE IF EXISTS events")
         database.execute(sql)
     (block,) = blocks("python", section("Going to production"))
-    pasted: dict[str, Any] = {}
+    pasted = {}
     exec(block, pasted)
     webhooks = load("05_webhooks")
-    handled: list[Any] = []
+    handled = []
     monkeypatch.setitem(webhooks.HANDLERS, "invoice.paid", handled.append)
     event = b'{"id": "evt_1", "type": "invoice.paid", "data": 1}'
 
@@ -255,10 +238,10 @@ def test_on_postgresql_each_event_is_handled_once(
     pasted["pool"].close()
 
 
-# --- Links and names
+# Links and names
 
 
-def test_every_link_within_the_page_leads_somewhere() -> None:
+def test_every_link_within_the_page_leads_somewhere():
     anchors = set()
     for title in re.findall(r"^#+ (.+)$", README, re.M):
         anchors.add(re.sub(r"[^\w -]", "", title).lower().replace(" ", "-"))
@@ -270,12 +253,12 @@ def test_every_link_within_the_page_leads_somewhere() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(set(re.findall(r"`(_?\w+\.py)`", README))))
-def test_every_script_that_is_named_exists(name: str) -> None:
+def test_every_script_that_is_named_exists(name):
     if name not in ("my_program.py", "receiver.py"):
         assert (ROOT / name).exists()
 
 
-def test_the_test_that_is_named_exists() -> None:
+def test_the_test_that_is_named_exists():
     (name,) = re.findall(r"-k (\w+)", section("Contributing"))
 
     source = (ROOT / "tests" / "test_03_pagination.py").read_text(encoding="utf-8")
