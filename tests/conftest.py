@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
 
@@ -94,7 +95,7 @@ class API:
         self.replies = []
         self.sleeps = []
 
-    def send(self, _, prepared, **options):
+    def send(self, prepared, **options):
         request = SentRequest(prepared, options)
         self.requests.append(request)
         assert self.replies, f"unexpected: {request.method} {prepared.url}"
@@ -108,11 +109,7 @@ class API:
 def api(monkeypatch):
     """The one seam: each request passes Session.send. Sleeps are noted, not slept."""
     api = API()
-
-    def send(session, prepared, **options):
-        return api.send(session, prepared, **options)
-
-    monkeypatch.setattr(requests.Session, "send", send)
+    monkeypatch.setattr(requests.Session, "send", api.send)
     monkeypatch.setattr(time, "sleep", api.sleeps.append)
     return api
 
@@ -120,7 +117,7 @@ def api(monkeypatch):
 # Scripts as processes, and the sandbox
 
 
-def run(*command, server=None, cwd=ROOT, timeout=15, **environ):
+def run(*command, server=None, cwd=ROOT, **environ):
     """Run python with `command`, against `server` if given; "" unsets a variable."""
     env = dict(os.environ)
     env["PYTHONIOENCODING"] = "utf-8"  # on Windows, a pipe has cp1252 otherwise
@@ -135,7 +132,7 @@ def run(*command, server=None, cwd=ROOT, timeout=15, **environ):
         [sys.executable, *command],
         cwd=cwd,
         env=env,
-        timeout=timeout,
+        timeout=30,
         stdin=subprocess.DEVNULL,
         capture_output=True,
         encoding="utf-8",
@@ -152,15 +149,11 @@ def shape(request):
 @pytest.fixture
 def serve():
     """Start sandboxes in this process: serve(shape=..., invoices=..., faults=[...])."""
-    servers = []
+    with ExitStack() as servers:
 
-    def start(faults=(), delay=0, **options):
-        app = sandbox_api.create_app(**options)
-        server = SandboxServer(app, faults=faults, delay=delay)
-        server.__enter__()
-        servers.append(server)
-        return server
+        def start(faults=(), delay=0, **options):
+            app = sandbox_api.create_app(**options)
+            server = SandboxServer(app, faults=faults, delay=delay)
+            return servers.enter_context(server)
 
-    yield start
-    for server in servers:
-        server.__exit__()
+        yield start
