@@ -37,7 +37,8 @@ CODES = {
     429: "RATE_LIMITED",
 }
 
-api = Blueprint("api", __name__, url_prefix="/api/v1")
+PREFIX = "/api/v1"
+api = Blueprint("api", __name__, url_prefix=PREFIX)
 
 
 class SandboxAPI(Flask):
@@ -56,7 +57,7 @@ class SandboxAPI(Flask):
         unbalanced: bool = False,
         changing: bool = False,
     ) -> None:
-        super().__init__("sandbox")
+        super().__init__("sandbox", static_folder=None)
         self.rate_limit = rate_limit
         self.window = window
         self.shape = shape
@@ -386,13 +387,25 @@ def send_failure(error: HTTPException) -> tuple[Response, int]:
         for name, problem in message.items():
             details.append({"field": name, "message": problem})
         message = "Validation failed"
-    if request.url_rule is None:
-        message = f"The sandbox has no {request.method} {request.path}"
+    if status in (404, 405) and request.url_rule is None:
+        message = explain_unknown_endpoint()
     code = CODES.get(status, "INTERNAL_ERROR")
     if status == 401 and state.shape != "guide":
         code = "AUTHENTICATION_ERROR"
     failure = {"code": code, "message": message, "details": details}
     return jsonify({"success": False, "error": failure, "meta": g.meta}), status
+
+
+def explain_unknown_endpoint() -> str:
+    message = f"The sandbox has no {request.method} {request.path}"
+    if not request.path.startswith(f"{PREFIX}/"):
+        message += f"; the base URL ends in {PREFIX}"
+    endpoints = []
+    for rule in state.url_map.iter_rules():
+        for method in ("GET", "POST", "PATCH", "DELETE"):
+            if method in (rule.methods or ()):
+                endpoints.append(f"{method} {rule.rule.removeprefix(PREFIX)}")
+    return f"{message}. It has: {', '.join(endpoints)}"
 
 
 # Each request, before and after its route
@@ -403,10 +416,10 @@ def begin_request() -> Response | None:
     """Note what is ignored, fail on purpose, check the key, replay an earlier write."""
     request_id = f"req_{next(state.request_ids):06d}"
     g.meta = {"requestId": request_id, "apiVersion": "v1", "timestamp": CLOCK}
-    g.resource = request.path.removeprefix("/api/v1/").partition("/")[0]
+    g.resource = request.path.removeprefix(f"{PREFIX}/").partition("/")[0]
     g.idempotency_key = request.headers.get("Idempotency-Key")
     g.is_writing = False
-    note_ignored_parameters()
+    note_what_is_ignored()
     count_request()
     fault = request.environ.get("sandbox.fault")
     if fault in ("500", "503"):
@@ -421,21 +434,26 @@ def begin_request() -> Response | None:
     return find_replay()
 
 
-def note_ignored_parameters() -> None:
-    """Tell the server, which logs them, so that a misspelt filter is noticed."""
+def note_what_is_ignored() -> None:
+    """Tell the server, which logs it, so that a misspelt filter is noticed."""
     parameters = PARAMETERS
     g.choices = CHOICES
-    sent_for_other_shapes = ["offset", "asOf", "from", "to"]
+    sent_for_other_shapes = "offset asOf from to"
     if state.shape == "guide":
         parameters = sandbox_guide.PARAMETERS
         g.choices = {**CHOICES, **sandbox_guide.CHOICES}
-        sent_for_other_shapes = ["page", "period"]
-    g.parameters = parameters.get(g.resource, "").split()
-    if g.resource not in parameters:
-        return  # no such endpoint has parameters
+        sent_for_other_shapes = "page period"
+    g.parameters = []
+    expected = []
+    if g.resource in parameters:
+        g.parameters = parameters[g.resource].split()
+        expected = g.parameters + sent_for_other_shapes.split()
+    ignored = request.environ.get("sandbox.ignored", [])
     for name in request.args:
-        if name not in g.parameters and name not in sent_for_other_shapes:
-            request.environ.get("sandbox.ignored", []).append(name)
+        if name not in expected:
+            ignored.append(name)
+    if request.method == "GET" and request.get_data():
+        ignored.append("the body of a GET: use params=")
 
 
 def count_request() -> None:
@@ -455,11 +473,14 @@ def check_key() -> None:
 
 
 def find_replay() -> Response | None:
-    """Return the first response to an idempotency key, if there was one."""
+    """Return the first response to an idempotency key, whatever is sent with it now.
+
+    A comment in the SDK speaks of a 409 for other data.
+    """
     g.sent = f"{request.method} {request.path} ".encode() + request.get_data()
     first_sent, response = state.replays.get(g.idempotency_key, (b"", None))
-    if response is not None and first_sent != g.sent:
-        abort(409, "This Idempotency-Key was used with another body")
+    if response is not None and first_sent != g.sent and state.shape == "sdk":
+        abort(409, "This Idempotency-Key was used with other data")
     return response
 
 

@@ -123,8 +123,9 @@ PRICES = [
     ("Courier delivery", 4_500, 6),
 ]
 # Minor units for one sen: how our prices are quoted abroad.
-EXCHANGE_RATES = {"MYR": 1.0, "SGD": 0.3, "JPY": 0.34, "KWD": 0.7}
-SERVICE_TAX = {"MYR": 8}  # percent; nothing on exports
+EXCHANGE_RATES = {"MYR": 1.0, "SGD": 0.3, "JPY": 0.34, "KWD": 0.7012}
+TAX_RATES = {"MYR": 8}  # percent; no service tax on exports
+DISCOUNT_RATES = {"KWD": 5}  # percent
 NOT_YET_DUE = [
     "finalized",
     "partially_paid",
@@ -151,7 +152,7 @@ def make_invoice(number: int) -> Record:
     subtotal = 0
     for item in line_items:
         subtotal += to_minor(item["amount"], currency)
-    taxes = round(subtotal * SERVICE_TAX.get(currency, 0) / 100)
+    taxes = round(subtotal * TAX_RATES.get(currency, 0) / 100)
     total = subtotal + taxes
     deposit = 0
     if status in ("deposit_due", "deposit_paid"):
@@ -227,11 +228,17 @@ def make_line_items(number: int, created: date, currency: str) -> list[Record]:
         description, sen, most = PRICES[(number * 2 + line) % len(PRICES)]
         price = round(sen * EXCHANGE_RATES[currency])
         quantity = 1 + number % most
+        discount_rate = DISCOUNT_RATES.get(currency)
+        amount = price * quantity
+        if discount_rate:
+            amount -= round(amount * discount_rate / 100)
         item = {
             "description": description.format(month=f"{created:%B}"),
             "quantity": quantity,
             "unitPrice": to_major(price, currency),
-            "amount": to_major(price * quantity, currency),
+            "amount": to_major(amount, currency),
+            "taxRate": TAX_RATES.get(currency),
+            "discountRate": discount_rate,
         }
         items.append(item)
     return items
