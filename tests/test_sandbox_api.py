@@ -494,6 +494,19 @@ def test_profit_and_loss_agrees_with_the_trial_balance():
     assert statement["totals"]["netProfit"] == pytest.approx(profit)
 
 
+def test_profit_and_loss_has_the_form_of_a_balance_sheet(shape):
+    app = create_app(shape=shape)
+
+    balance_sheet = get_data(app, f"/reports/balance-sheet{MARCH}")
+    statement = get_data(app, f"/reports/profit-loss{MARCH}")
+
+    assert statement["reportType"] == "profit_loss"
+    assert set(statement) == set(balance_sheet)
+    for section in statement["sections"]:
+        assert set(section) == set(balance_sheet["sections"][0])
+        assert section["subsections"] is None
+
+
 def test_the_balance_sheet_agrees_with_the_trial_balance():
     app = create_app(shape="openapi")
 
