@@ -6,6 +6,7 @@ import os
 import socket
 import subprocess
 import sys
+from unittest.mock import Mock
 
 import pytest
 import sandbox
@@ -197,13 +198,6 @@ def test_the_help_of_the_receiver_is_only_printed(receive, capfd):
     assert capfd.readouterr().out == "usage\n"
 
 
-class Running:
-    """A receiver that does not end."""
-
-    def poll(self):
-        return None
-
-
 @pytest.fixture
 def clock(monkeypatch):
     """A clock that goes two seconds at each look."""
@@ -212,19 +206,30 @@ def clock(monkeypatch):
     monkeypatch.setattr("time.sleep", lambda _: None)
 
 
-def test_handlers_have_time_as_long_as_they_finish_events(clock, monkeypatch):
-    unfinished = iter(
-        [["evt_1", "evt_2"], ["evt_1", "evt_2"], ["evt_2"], ["evt_2"], []]
-    )
-    monkeypatch.setattr(sandbox, "find_unfinished", lambda _: next(unfinished))
+def wait_for_handlers(monkeypatch, *unfinished, exit_code=None):
+    """Wait; `unfinished` are the events found at each look at the inbox."""
+    looks = iter(unfinished)
+    monkeypatch.setattr(sandbox, "find_unfinished", lambda _: next(looks))
+    receiver = Mock()
+    receiver.poll.return_value = exit_code
+    return sandbox.wait_for_handlers(receiver, "events.db")
 
-    assert sandbox.wait_for_handlers(Running(), "events.db") == []
+
+def test_handlers_have_time_as_long_as_they_finish_events(clock, monkeypatch):
+    both = ["evt_1", "evt_2"]
+    one = ["evt_2"]
+
+    assert wait_for_handlers(monkeypatch, both, both, one, one, []) == []
 
 
 def test_handlers_that_finish_nothing_for_a_while_have_failed(clock, monkeypatch):
-    monkeypatch.setattr(sandbox, "find_unfinished", lambda _: ["evt_1"])
+    one = ["evt_1"]
 
-    assert sandbox.wait_for_handlers(Running(), "events.db") == ["evt_1"]
+    assert wait_for_handlers(monkeypatch, one, one, one) == ["evt_1"]
+
+
+def test_handlers_of_a_receiver_that_ended_are_not_waited_for(clock, monkeypatch):
+    assert wait_for_handlers(monkeypatch, ["evt_1"], exit_code=0) == ["evt_1"]
 
 
 # Webhooks to a receiver of your own
