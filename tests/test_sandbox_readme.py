@@ -25,15 +25,20 @@ def blocks(language):
 # Commands
 
 
-@pytest.mark.parametrize("command", "".join(blocks("bash")).splitlines())
+@pytest.mark.parametrize("command", re.findall(r"^python (tests/.+)$", PAGE, re.M))
 def test_a_command_runs(command):
-    arguments = shlex.split(command)[1:]
-    if "pytest" in arguments:
-        arguments.append("--collect-only")
-
-    done = run(*arguments)
+    done = run(*shlex.split(command))
 
     assert done.returncode == 0
+
+
+def test_the_tests_that_are_named_exist():
+    (command,) = re.findall(r"^python -m pytest (.+)$", PAGE, re.M)
+    file, _, word = command.split()
+
+    source = (ROOT / file).read_text(encoding="utf-8")
+
+    assert re.search(rf"^def test_\w*{word}", source, re.M)
 
 
 # Tables
