@@ -20,7 +20,7 @@ SANDBOX = str(ROOT / "tests" / "sandbox.py")
 @pytest.fixture(autouse=True)
 def interrupts(monkeypatch):
     """Ctrl-C must go on to stop the tests, though a script is run."""
-    monkeypatch.setattr("signal.signal", lambda *_: None)
+    monkeypatch.setattr("signal.signal", Mock())
 
 
 # Scripts
@@ -144,7 +144,11 @@ def receive(tmp_path, monkeypatch):
     script.write_text(RECEIVER, encoding="utf-8")
     monkeypatch.setattr(sandbox, "PRINTING_TIME", 0)
     monkeypatch.setattr(sandbox, "HANDLING_TIME", 0.2)
-    return lambda does: sandbox.main([str(script), does])
+
+    def receive(does):
+        return sandbox.main([str(script), does])
+
+    return receive
 
 
 def test_the_receiver_is_started_by_its_name(receive, capfd, monkeypatch):
@@ -201,15 +205,13 @@ def test_the_help_of_the_receiver_is_only_printed(receive, capfd):
 @pytest.fixture
 def clock(monkeypatch):
     """A clock that goes two seconds at each look."""
-    seconds = itertools.count(0, 2)
-    monkeypatch.setattr("time.monotonic", lambda: next(seconds))
-    monkeypatch.setattr("time.sleep", lambda _: None)
+    monkeypatch.setattr("time.monotonic", Mock(side_effect=itertools.count(0, 2)))
+    monkeypatch.setattr("time.sleep", Mock())
 
 
 def wait_for_handlers(monkeypatch, *unfinished, exit_code=None):
     """Wait; `unfinished` are the events found at each look at the inbox."""
-    looks = iter(unfinished)
-    monkeypatch.setattr(sandbox, "find_unfinished", lambda _: next(looks))
+    monkeypatch.setattr(sandbox, "find_unfinished", Mock(side_effect=unfinished))
     receiver = Mock()
     receiver.poll.return_value = exit_code
     return sandbox.wait_for_handlers(receiver, "events.db")
@@ -284,9 +286,10 @@ def test_event_sends_a_new_one_each_time(own_receiver):
 
 def test_event_id_sends_the_same_event_again(own_receiver):
     command = ["--webhooks", f"{own_receiver.url}/hook", "--event", "invoice.paid"]
+    command += ["--event-id", "evt_mine"]
 
-    sandbox.main([*command, "--event-id", "evt_mine"])
-    sandbox.main([*command, "--event-id", "evt_mine"])
+    sandbox.main(command)
+    sandbox.main(command)
 
     first, second = own_receiver.seen
     assert ids(own_receiver) == ["evt_mine", "evt_mine"]

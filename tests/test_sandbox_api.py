@@ -5,12 +5,14 @@ That each record is as published is seen in tests/README.md, and tested with tha
 
 import pytest
 import sandbox_guide
-from sandbox_api import API_KEY, READ_ONLY_KEY, create_app
+from sandbox_api import API_KEY, READ_ONLY_KEY, SHAPES, create_app
 from sandbox_data import make_invoice
 
 MARCH = "?period=2026-03&asOf=2026-03-31&from=2026-03-01&to=2026-03-31"
 VENDOR_PATH = "/vendors/ven_01k2p5r8t4"
 ITEM_PATH = "/items/itm_01m3q6s9u5"
+# For tests that only read: making an application takes longer than its response.
+APPS = {shape: create_app(shape=shape, rate_limit=10_000) for shape in SHAPES}
 INVOICES = [make_invoice(number) for number in range(1, 301)]
 
 
@@ -138,7 +140,7 @@ def test_the_books_hold_invoices_of_each_status():
 
 
 def test_the_highest_overdue_invoices_are_in_ringgit():
-    app = create_app(shape="openapi")
+    app = APPS["openapi"]
 
     invoices = get_data(app, "/invoices?status=overdue&sort=total&limit=100")
 
@@ -177,16 +179,14 @@ def test_the_guide_has_totals_in_minor_units(number, currency, major, minor):
 def test_each_shape_lists_the_same_invoices(query):
     path = f"/invoices?limit=50&{query}"
 
-    expected = numbers(create_app(shape="guide"), path)
+    expected = numbers(APPS["guide"], path)
 
-    assert numbers(create_app(shape="openapi"), path) == expected
-    assert numbers(create_app(shape="sdk"), path) == expected
+    assert numbers(APPS["openapi"], path) == expected
+    assert numbers(APPS["sdk"], path) == expected
 
 
 def test_the_guide_shows_part_payments_as_sent():
-    app = create_app(shape="guide")
-
-    envelope = get(app, "/invoices?status=sent&limit=100")
+    envelope = get(APPS["guide"], "/invoices?status=sent&limit=100")
 
     assert envelope["pagination"]["total"] == 20
     for invoice in envelope["data"]:
@@ -207,18 +207,16 @@ PAGINATION = {
 
 
 def test_each_shape_has_its_own_pagination(shape):
-    app = create_app(shape=shape)
-
-    pagination = get(app, "/invoices?offset=20&page=2")["pagination"]
+    pagination = get(APPS[shape], "/invoices?offset=20&page=2")["pagination"]
 
     pagination.pop("nextCursor", None)
     assert pagination == PAGINATION[shape]
 
 
 def test_the_sdk_has_a_cursor_only_when_it_pages_by_cursor():
-    openapi = create_app(shape="openapi")
+    openapi = APPS["openapi"]
     cursor = get(openapi, "/invoices")["pagination"]["nextCursor"]
-    app = create_app(shape="sdk")
+    app = APPS["sdk"]
 
     first = get(app, "/invoices")["pagination"]
     second = get(app, f"/invoices?cursor={cursor}")["pagination"]
@@ -286,7 +284,7 @@ def test_a_page_after_the_last_is_empty():
 
 
 def test_the_guide_has_no_links():
-    envelope = get(create_app(shape="guide"), "/invoices")
+    envelope = get(APPS["guide"], "/invoices")
 
     assert "links" not in envelope
 
@@ -306,9 +304,7 @@ def test_the_guide_has_no_links():
     ],
 )
 def test_openapi_filters_invoices(query, found):
-    app = create_app(shape="openapi")
-
-    assert numbers(app, f"/invoices?{query}") == found
+    assert numbers(APPS["openapi"], f"/invoices?{query}") == found
 
 
 @pytest.mark.parametrize(
@@ -320,15 +316,11 @@ def test_openapi_filters_invoices(query, found):
     ],
 )
 def test_the_guide_filters_invoices(query, found):
-    app = create_app(shape="guide")
-
-    assert numbers(app, f"/invoices?{query}") == found
+    assert numbers(APPS["guide"], f"/invoices?{query}") == found
 
 
 def test_fields_chooses_the_fields(shape):
-    app = create_app(shape=shape)
-
-    invoices = get_data(app, "/invoices?limit=1&fields=id,status")
+    invoices = get_data(APPS[shape], "/invoices?limit=1&fields=id,status")
 
     assert invoices == [{"id": "inv_00000300", "status": "draft"}]
 
@@ -347,7 +339,7 @@ def test_changing_pays_the_first_unpaid_invoice_of_a_page():
 
 def test_by_cursor_every_invoice_comes_though_they_change():
     path = "/invoices?status=overdue&limit"
-    expected = numbers(create_app(), f"{path}=100")
+    expected = numbers(APPS["guide"], f"{path}=100")
     app = create_app(changing=True)
 
     first = get(app, f"{path}=15")
@@ -373,7 +365,7 @@ def test_by_cursor_every_invoice_comes_though_they_change():
     ],
 )
 def test_customers_are_searched(shape, query, names):
-    customers = get_data(create_app(shape=shape), f"/customers?{query}")
+    customers = get_data(APPS[shape], f"/customers?{query}")
 
     assert [customer["name"] for customer in customers] == names
 
@@ -400,7 +392,7 @@ def test_an_email_that_exists_is_a_409():
     [("GET", "/customers/cus_9"), ("PATCH", "/vendors/ven_9"), ("DELETE", "/items/9")],
 )
 def test_an_unknown_id_is_a_404(method, path):
-    response = send(create_app(), method, path, {"phone": "1"})
+    response = send(APPS["guide"], method, path, {"phone": "1"})
 
     assert response.status_code == 404
     assert response.json["error"]["code"] == "NOT_FOUND"
@@ -443,9 +435,7 @@ def accounts_of(statement):
 
 
 def test_the_trial_balance_adds_up():
-    app = create_app(shape="sdk")
-
-    report = get_data(app, f"/reports/trial-balance{MARCH}")
+    report = get_data(APPS["sdk"], f"/reports/trial-balance{MARCH}")
 
     debit = 0
     credit = 0
@@ -466,8 +456,8 @@ def test_the_trial_balance_adds_up():
 def test_the_trial_balance_is_the_same_in_the_guide():
     path = f"/reports/trial-balance{MARCH}"
 
-    guide = get_data(create_app(shape="guide"), path)
-    openapi = get_data(create_app(shape="openapi"), path)
+    guide = get_data(APPS["guide"], path)
+    openapi = get_data(APPS["openapi"], path)
 
     assert guide["accounts"][0]["debit"] == 11_559_786
     assert openapi["lineItems"][0]["debitBalance"] == 115_597.86
@@ -476,7 +466,7 @@ def test_the_trial_balance_is_the_same_in_the_guide():
 
 
 def test_profit_and_loss_agrees_with_the_trial_balance():
-    app = create_app(shape="openapi")
+    app = APPS["openapi"]
 
     trial_balance = get_data(app, f"/reports/trial-balance{MARCH}")
     statement = get_data(app, f"/reports/profit-loss{MARCH}")
@@ -495,7 +485,7 @@ def test_profit_and_loss_agrees_with_the_trial_balance():
 
 
 def test_profit_and_loss_has_the_form_of_a_balance_sheet(shape):
-    app = create_app(shape=shape)
+    app = APPS[shape]
 
     balance_sheet = get_data(app, f"/reports/balance-sheet{MARCH}")
     statement = get_data(app, f"/reports/profit-loss{MARCH}")
@@ -508,7 +498,7 @@ def test_profit_and_loss_has_the_form_of_a_balance_sheet(shape):
 
 
 def test_the_balance_sheet_agrees_with_the_trial_balance():
-    app = create_app(shape="openapi")
+    app = APPS["openapi"]
 
     trial_balance = get_data(app, f"/reports/trial-balance{MARCH}")
     statement = get_data(app, f"/reports/balance-sheet{MARCH}")
@@ -521,9 +511,7 @@ def test_the_balance_sheet_agrees_with_the_trial_balance():
 
 @pytest.mark.parametrize("report", ["profit-loss", "balance-sheet"])
 def test_the_sections_of_a_statement_add_up(report):
-    app = create_app(shape="openapi")
-
-    statement = get_data(app, f"/reports/{report}{MARCH}")
+    statement = get_data(APPS["openapi"], f"/reports/{report}{MARCH}")
 
     for section in statement["sections"]:
         total = 0
@@ -534,9 +522,7 @@ def test_the_sections_of_a_statement_add_up(report):
 
 
 def test_assets_equal_liabilities_and_equity(shape):
-    app = create_app(shape=shape)
-
-    statement = get_data(app, f"/reports/balance-sheet{MARCH}")
+    statement = get_data(APPS[shape], f"/reports/balance-sheet{MARCH}")
 
     assets, liabilities, equity = statement["sections"]
     assert assets["total"] == 230_630.42
@@ -555,9 +541,7 @@ def test_assets_equal_liabilities_and_equity(shape):
     ],
 )
 def test_the_books_are_of_the_first_quarter(period, opening, debit):
-    app = create_app(shape="openapi")
-
-    report = get_data(app, f"/reports/trial-balance?period={period}")
+    report = get_data(APPS["openapi"], f"/reports/trial-balance?period={period}")
 
     cash = report["lineItems"][0]
     assert cash["openingBalance"] == opening
@@ -579,7 +563,7 @@ def test_unbalanced_puts_the_books_out_by_one_cent():
 def test_the_balance_type_comes_back(balance_type):
     path = f"/reports/trial-balance?period=2026-03&balanceType={balance_type}"
 
-    report = get_data(create_app(shape="openapi"), path)
+    report = get_data(APPS["openapi"], path)
 
     assert report["balanceType"] == balance_type
 
@@ -587,15 +571,13 @@ def test_the_balance_type_comes_back(balance_type):
 @pytest.mark.parametrize("report", ["trial-balance", "profit-loss", "balance-sheet"])
 @pytest.mark.parametrize("shape", ["openapi", "sdk"])
 def test_openapi_requires_a_period(shape, report):
-    app = create_app(shape=shape)
-
-    response = send(app, "GET", f"/reports/{report}?asOf=2026-03-31")
+    response = send(APPS[shape], "GET", f"/reports/{report}?asOf=2026-03-31")
 
     assert wrong_fields(response) == ["period"]
 
 
 def test_aged_receivables_agree_with_the_ledger():
-    app = create_app(shape="guide")
+    app = APPS["guide"]
 
     buckets = get_data(app, "/reports/aged-receivables")["buckets"]
     accounts = get_data(app, f"/reports/trial-balance{MARCH}")["accounts"]
@@ -606,9 +588,7 @@ def test_aged_receivables_agree_with_the_ledger():
 
 @pytest.mark.parametrize("shape", ["openapi", "sdk"])
 def test_openapi_has_no_aged_receivables(shape):
-    app = create_app(shape=shape)
-
-    response = send(app, "GET", f"/reports/aged-receivables{MARCH}")
+    response = send(APPS[shape], "GET", f"/reports/aged-receivables{MARCH}")
 
     assert response.status_code == 404
 
@@ -618,7 +598,7 @@ def test_openapi_has_no_aged_receivables(shape):
 
 @pytest.mark.parametrize("shape", ["openapi", "sdk"])
 def test_an_etag_is_answered_with_304(shape):
-    app = create_app(shape=shape)
+    app = APPS[shape]
 
     etag = send(app, "GET", "/invoices").headers["ETag"]
     response = send(app, "GET", "/invoices", **{"If-None-Match": etag})
@@ -650,9 +630,7 @@ def test_a_change_changes_the_etag():
 )
 @pytest.mark.parametrize("path", ["/invoices", "/unknown"])
 def test_a_wrong_key_is_a_401(shape, code, path):
-    app = create_app(shape=shape)
-
-    response = send(app, "GET", path, Authorization="Bearer cak_wrong")
+    response = send(APPS[shape], "GET", path, Authorization="Bearer cak_wrong")
 
     error = response.json["error"]
     assert response.status_code == 401
@@ -663,7 +641,7 @@ def test_a_wrong_key_is_a_401(shape, code, path):
 def test_a_403_names_the_missing_scope():
     key = f"Bearer {READ_ONLY_KEY}"
 
-    response = send(create_app(), "POST", "/customers", {}, Authorization=key)
+    response = send(APPS["guide"], "POST", "/customers", {}, Authorization=key)
 
     assert response.status_code == 403
     assert "customers:write" in response.json["error"]["message"]
@@ -672,7 +650,7 @@ def test_a_403_names_the_missing_scope():
 def test_the_read_only_key_reads():
     key = f"Bearer {READ_ONLY_KEY}"
 
-    response = send(create_app(), "GET", "/invoices", Authorization=key)
+    response = send(APPS["guide"], "GET", "/invoices", Authorization=key)
 
     assert response.status_code == 200
 
@@ -691,7 +669,7 @@ def test_an_unknown_endpoint_lists_those_there_are(method, path):
 
 
 def test_an_unknown_path_without_api_v1_is_told_the_base_url():
-    client = create_app().test_client()
+    client = APPS["guide"].test_client()
 
     response = client.get("/invoices", headers={"Authorization": f"Bearer {API_KEY}"})
 
@@ -777,7 +755,7 @@ def wrong_fields(response):
     ],
 )
 def test_a_422_names_each_wrong_parameter(query, fields):
-    response = send(create_app(shape="sdk"), "GET", f"/invoices?{query}")
+    response = send(APPS["sdk"], "GET", f"/invoices?{query}")
 
     assert wrong_fields(response) == fields
 
@@ -785,15 +763,13 @@ def test_a_422_names_each_wrong_parameter(query, fields):
 def test_dates_of_a_report_are_checked():
     path = "/reports/trial-balance?asOf=2026-02-30&from=March&to=20260331"
 
-    response = send(create_app(shape="guide"), "GET", path)
+    response = send(APPS["guide"], "GET", path)
 
     assert wrong_fields(response) == ["asOf", "from", "to"]
 
 
 def test_customers_have_other_fields_than_invoices():
-    app = create_app(shape="openapi")
-
-    response = send(app, "GET", "/customers?fields=name,dueDate")
+    response = send(APPS["openapi"], "GET", "/customers?fields=name,dueDate")
 
     assert wrong_fields(response) == ["fields"]
 
@@ -801,7 +777,7 @@ def test_customers_have_other_fields_than_invoices():
 def test_the_guide_refuses_what_only_openapi_knows():
     path = "/invoices?status=finalized&sort=due_date&offset=-1"
 
-    response = send(create_app(shape="guide"), "GET", path)
+    response = send(APPS["guide"], "GET", path)
 
     assert wrong_fields(response) == ["status", "sort", "offset"]
 
@@ -850,14 +826,10 @@ def ignored(app, path):
     ],
 )
 def test_what_is_ignored_is_noted(shape, query, names):
-    app = create_app(shape=shape)
-
-    assert ignored(app, f"/invoices?{query}") == names
+    assert ignored(APPS[shape], f"/invoices?{query}") == names
 
 
 def test_an_endpoint_without_parameters_ignores_all_of_them(shape):
-    app = create_app(shape=shape)
-
-    names = ignored(app, "/bills?status=paid&limit=5&offset=0&page=1")
+    names = ignored(APPS[shape], "/bills?status=paid&limit=5&offset=0&page=1")
 
     assert names == ["status", "limit", "offset", "page"]

@@ -3,6 +3,7 @@
 import json
 import re
 import shlex
+from unittest.mock import Mock
 
 import pytest
 import sandbox
@@ -143,7 +144,7 @@ def test_a_vendor_adds_the_fields_that_are_shown(path, shape, text):
 
 @pytest.mark.parametrize("event_type", ["invoice.created", "invoice.paid"])
 def test_an_event_is_sent_as_shown(monkeypatch, event_type):
-    monkeypatch.setattr("time.time", lambda: 1774947600)
+    monkeypatch.setattr("time.time", Mock(return_value=1774947600))
     delivery = sandbox_webhooks.make_delivery(event_type)
 
     with SandboxServer(Flask("receiver")) as server:
@@ -161,11 +162,10 @@ def test_an_event_is_sent_as_shown(monkeypatch, event_type):
 
 
 def test_every_link_within_the_page_leads_somewhere():
-    titles = re.findall(r"^#+ (.+)$", PAGE, re.M)
-    anchors = [title.lower().replace(" ", "-") for title in titles]
+    titles = re.findall(r"^#+ (.+)$", PAGE.lower(), re.M)
 
     links = re.findall(r"\]\(#(.+?)\)", PAGE)
 
     assert len(links) == 6
     for link in links:
-        assert link in anchors
+        assert link.replace("-", " ") in titles
