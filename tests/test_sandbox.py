@@ -305,6 +305,7 @@ def test_each_line_is_written_whole(own_receiver):
     reader, writer = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
 
     with reader, writer:
+        reader.settimeout(10)
         subprocess.run(command, stdout=writer, env=environ, check=True)
         first = reader.recv(1000)
         second = reader.recv(1000)
