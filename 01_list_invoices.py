@@ -5,17 +5,16 @@ In this example you will see:
     2. the envelope around every response, and the invoices in it
     3. exact amounts
 
-Cynco publishes its API in two shapes: its quickstart guide and its OpenAPI description
-differ in some names and units. Which one you get is up to the server; the examples
-work with both.
+Cynco publishes a quickstart guide and an OpenAPI description, which disagree on some
+names and units. We call these "the guide's shape" and "OpenAPI's shape". The examples
+accept both.
 
-Usage:
+Usage, with your key in CYNCO_API_KEY (README.md says how):
     python 01_list_invoices.py --status paid --sort total --order asc --limit 5
     python tests/sandbox.py 01_list_invoices.py      (needs no account)
 """
 
 import argparse
-from typing import Any
 
 import requests
 
@@ -30,45 +29,34 @@ from _common import (
     with_retry,
 )
 
-STATUSES = (
-    "all, draft, paid, overdue; in the guide's shape: sent; in OpenAPI's: finalized, "
-    "partially_paid, deposit_paid, deposit_due"
-)
-SORTS = (
-    "total (default); in the guide's shape: createdAt, dueDate; in OpenAPI's: "
-    "created_at, due_date"
-)
 
-
-def list_invoices(
-    status: str | None, sort: str, order: str, limit: int
-) -> dict[str, Any]:
-    """Return the envelope of one page of invoices; a status of None means all.
+def list_invoices(status: str | None, sort: str, order: str, limit: int) -> dict:
+    """Return the envelope of one page of invoices. Pass None for every status.
 
     Raises CyncoAPIError, such as a 422 for an unknown status or sort.
     """
+    # GET /invoices?status=overdue&sort=total&order=desc&limit=10
     response = requests.get(
         f"{BASE_URL}/invoices",
         headers=auth_headers(),  # {"Authorization": "Bearer cak_..."}
         params={"status": status, "sort": sort, "order": order, "limit": limit},
         timeout=TIMEOUT,
     )
-    # In the guide's shape, where 162000 sen are 1620.00 ringgit:
+    # The response, in the guide's shape. 162000 sen are 1620.00 ringgit:
     # {
     #     "success": true,
     #     "data": [
+    #         {"invoiceNumber": "INV-00165", "currency": "MYR", "total": 162000, ...},
     #         ...
-    #         {"invoiceNumber": "INV-00165", "currency": "MYR", "total": 162000, ...}
     #     ],
     #     "pagination": {"total": 22, "limit": 10, "offset": 0, "hasMore": true, ...},
     #     "meta": {"requestId": "req_000001", ...}
     # }
-    return handle_response(response)
+    return handle_response(response)  # the JSON as a dict, or CyncoAPIError (see 04)
 
 
-def print_invoice(invoice: dict[str, Any]) -> None:
-    # These names are the same in both shapes.
-    customer = invoice["customerName"] or "-"  # may be null
+def print_invoice(invoice: dict) -> None:
+    customer = invoice["customerName"] or "-"  # both may be null
     due_date = invoice["dueDate"] or "-"
     # The guide's shape has amounts in minor units: 162000 sen. OpenAPI's has major
     # units: 1620.00 ringgit. invoice_total returns Decimal("1620.00") for both.
@@ -81,12 +69,12 @@ def print_invoice(invoice: dict[str, Any]) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="List one page of invoices.")
+    parser.add_argument("--status", default="overdue", help="such as paid; or all")
     parser.add_argument(
-        "--status", default="overdue", help=f"{STATUSES} (default: overdue)"
+        "--sort", default="total", help="or createdAt, dueDate (OpenAPI: due_date, ...)"
     )
-    parser.add_argument("--sort", default="total", help=SORTS)
     parser.add_argument("--order", default="desc", choices=["asc", "desc"])
-    parser.add_argument("--limit", default=10, type=int, help="1 to 100 (default: 10)")
+    parser.add_argument("--limit", default=10, type=int, help="1 to 100")
     args = parser.parse_args(argv)
     if not 1 <= args.limit <= 100:
         parser.error("--limit must be 1 to 100")
@@ -94,7 +82,7 @@ def main(argv: list[str] | None = None) -> int:
     if status == "all":
         status = None  # requests leaves out parameters that are None
 
-    # Call list_invoices(status, ...), and call it again after a transient error.
+    # with_retry calls list_invoices(status, ...), and again after a transient error.
     envelope = with_retry(list_invoices, status, args.sort, args.order, args.limit)
     print(f"{'Number':<10} {'Customer':<30} {'Status':<14} {'Due':<10} {'Total':>16}")
     for invoice in envelope["data"]:

@@ -2,9 +2,9 @@
 
 In this example you will see:
     1. a POST request with JSON; with your own API key, it creates a real customer
-    2. an idempotency key, a label that you make up for one request: if you send the
-       request again with the same label within 24 hours, Cynco creates no second
-       customer, but repeats its first response
+    2. an idempotency key: a label that you make up for one request. If you send the
+       same label again within 24 hours, Cynco creates no second customer: it repeats
+       its first response
     3. a 422, which names each invalid field
 
 Usage:
@@ -15,14 +15,15 @@ Usage:
 import argparse
 import sys
 import uuid
-from typing import Any
 
 import requests
 
 from _common import (
     BASE_URL,
+    NO_RESPONSE,
     TIMEOUT,
     CyncoAPIError,
+    CyncoError,
     auth_headers,
     handle_response,
     run,
@@ -30,7 +31,8 @@ from _common import (
 )
 
 # Only name is required. Other fields are taxId, registrationNumber, website,
-# paymentTerms and notes.
+# paymentTerms and notes. Send the address as flat fields. In the guide's shape, it
+# comes back nested: {"address": {"line1": ..., "city": ..., "postalCode": ...}}.
 CUSTOMER = {
     "name": "Acme Corp",
     "email": "billing@acme.example",
@@ -44,12 +46,13 @@ CUSTOMER = {
 }
 
 
-def create_customer(customer: dict[str, str], idempotency_key: str) -> dict[str, Any]:
+def create_customer(customer: dict, idempotency_key: str) -> dict:
     """Create a customer and return it as stored, with its id.
 
-    `idempotency_key`: up to 255 ASCII characters; a new one for each new customer.
-    Raises CyncoAPIError: a 409 if another customer already has this email, or if the
-    key was already used with different data; a 422 if a field is invalid.
+    `idempotency_key`: up to 255 ASCII characters; a new one for each new customer. With
+    one that was used before, you get the first customer back, whatever you send now.
+    Raises CyncoAPIError: a 422 if a field is invalid; a 409 if another customer has
+    this email (or, on some servers, if the key was used with other data).
     """
     response = requests.post(
         f"{BASE_URL}/customers",
@@ -75,21 +78,38 @@ def main(argv: list[str] | None = None) -> int:
     key = args.idempotency_key
     if not key.isascii() or not 1 <= len(key) <= 255:
         parser.error("--idempotency-key must be 1 to 255 ASCII characters")
-    auth_headers()  # without an API key, stop here, before printing anything
+    auth_headers()  # raises now if there is no API key, before anything is printed
 
     customer = {**CUSTOMER, "name": args.name, "email": args.email}
-    # Print the key before the request: whatever happens, you can retry with it.
-    print(f"To retry, run this command with --idempotency-key {key}", file=sys.stderr)
+    # Print the key before the request: even if your computer crashes, you have it.
+    print(f"Idempotency-Key: {key}", file=sys.stderr)
+    retry_hint = f"To retry safely, run this command with --idempotency-key {key}"
     try:
+        # Each attempt sends the same key, so at most one of them creates a customer.
         created = with_retry(create_customer, customer, key)
+    except NO_RESPONSE:  # a timeout or a lost connection: there may be a new customer
+        print(retry_hint, file=sys.stderr)
+        raise
     except CyncoAPIError as error:
-        if error.status_code != 422:
-            raise
-        print(f"Error: {error.message}", file=sys.stderr)
-        for detail in error.details:
-            print(f"  {detail.get('field')}: {detail.get('message')}", file=sys.stderr)
-        print(f"  Request id: {error.request_id}", file=sys.stderr)
-        return 1
+        if error.status_code == 422:
+            print(f"Error: {error.message}", file=sys.stderr)
+            for detail in error.details:
+                field = detail.get("field")
+                print(f"  {field}: {detail.get('message')}", file=sys.stderr)
+            print(f"  Request id: {error.request_id}", file=sys.stderr)
+            return 1
+        # 429 (too many requests) and 5xx may pass later; Cynco refused all from 400.
+        is_refused = 400 <= error.status_code < 429
+        if not is_refused:
+            print(retry_hint, file=sys.stderr)
+        raise
+    # Is it the customer that we sent, or the first one of a key that was used before?
+    if created["name"] != args.name or created["email"] != args.email:
+        raise CyncoError(
+            f"Cynco returned {created['id']}: {created['name']}, {created['email']}. "
+            "If this idempotency key was used before, nothing was created now: for a "
+            "new customer, use a new key"
+        )
     print(f"Created {created['id']}: {created['name']}")
     return 0
 

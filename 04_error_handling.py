@@ -1,12 +1,23 @@
-"""Handle errors: provoke four of them, harmlessly, and learn what to do about each.
-
-Read CyncoAPIError, handle_response and with_retry in _common.py first.
+"""Handle errors: provoke four, which create nothing, and learn what to do about each.
 
 In this example you will see:
     1. how the API rejects a request: status, code, message, details, request id
     2. what each status means, and what to do about it
-    3. code that acts on one status and lets all others through
-    4. with_retry, which retries transient errors
+    3. code that handles one status and raises all others again
+    4. with_retry (in _common.py), which retries transient errors
+
+The response to a request that failed, with a status of 422:
+    {
+        "success": false,
+        "error": {
+            "code": "VALIDATION_ERROR",
+            "message": "Validation failed",
+            "details": [{"field": "email", "message": "must be a valid email address"}]
+        },
+        "meta": {"requestId": "req_000004", ...}
+    }
+For any response that is not a success, handle_response (in _common.py) raises a
+CyncoAPIError with these values: status_code, code, message, details, request_id.
 
 Usage:
     python 04_error_handling.py
@@ -14,7 +25,6 @@ Usage:
 """
 
 import argparse
-from collections.abc import Callable
 from urllib.parse import quote
 
 import requests
@@ -29,26 +39,26 @@ from _common import (
     with_retry,
 )
 
-# Decide by status, not by code: for a 401, the code is UNAUTHORIZED in the guide, and
-# AUTHENTICATION_ERROR in OpenAPI.
+# Decide by status, not by Cynco's code: that of a 401 is UNAUTHORIZED in the guide's
+# shape, but AUTHENTICATION_ERROR in OpenAPI's. ("none" is only for the table.)
 ADVICE = {
     "400": "Malformed request: fix the code that builds it.",
     "401": "Key missing, wrong or revoked: check CYNCO_API_KEY.",
     "403": "Use a key with the scope (permission) that the message names.",
     "404": "No such record or endpoint: check the id and CYNCO_BASE_URL.",
-    "409": "It exists: use it. Or the Idempotency-Key was used with other data.",
+    "409": "It exists, or its Idempotency-Key was used: look for it before you retry.",
     "422": "Invalid fields, which the details name: correct them.",
-    "429": "Too many requests: wait as long as it says, then retry (with_retry).",
-    "5xx": "Cynco had an error: retry after growing waits (with_retry).",
-    "none": "No response: retry; a write only with the same Idempotency-Key.",
+    "429": "Wait as long as Retry-After or X-RateLimit-Reset says (with_retry does).",
+    "5xx": "Cynco had an error: retry, waiting longer each time (with_retry does).",
+    "none": "No response: retry. Retry a write only with the same Idempotency-Key.",
 }
 
 
-def provoke(title: str, send: Callable[[], requests.Response]) -> None:
-    """Send a request that should fail, and show how it fails."""
+def show_failure(title: str, response: requests.Response) -> None:
+    """Show how a request failed."""
     print(title)
     try:
-        handle_response(send())
+        handle_response(response)
         print("  No error: the request succeeded.\n")
     except CyncoAPIError as error:
         print(f"  {error.status_code} {error.code}: {error.message}")
@@ -84,15 +94,11 @@ def send_wrong_key() -> requests.Response:
 
 def get_customer(customer_id: str) -> requests.Response:
     return requests.get(
-        # A "/" in an id must not change the path.
+        # quote: a "/" in an id would change the path.
         f"{BASE_URL}/customers/{quote(customer_id, safe='')}",
         headers=auth_headers(),
         timeout=TIMEOUT,
     )
-
-
-def get_unknown_customer() -> requests.Response:
-    return get_customer("cus_does_not_exist")
 
 
 def send_invalid_customer() -> requests.Response:
@@ -109,11 +115,12 @@ def find_customer(customer_id: str) -> dict | None:
     """Return a customer, or None if Cynco has none with this id.
 
     Raises CyncoAPIError for any other failure: a 401 does not mean "no such customer".
-    Nor does a 404 that is not from Cynco: handle_response gives it the code UNREADABLE.
     """
     try:
         envelope = handle_response(get_customer(customer_id))
     except CyncoAPIError as error:
+        # With a wrong CYNCO_BASE_URL, a 404 may come from another server than Cynco's.
+        # handle_response gives it a code of our own, UNREADABLE.
         if error.status_code == 404 and error.code != "UNREADABLE":
             return None
         raise
@@ -121,7 +128,7 @@ def find_customer(customer_id: str) -> dict | None:
 
 
 def show_retries() -> None:
-    """Show with_retry on a function with two simulated failures, then a success."""
+    """Call, with with_retry, a function that fails twice and then succeeds."""
     failures = [
         CyncoAPIError(503, "INTERNAL_ERROR", "simulated"),
         requests.Timeout("simulated"),
@@ -138,12 +145,14 @@ def show_retries() -> None:
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Provoke errors, harmlessly.")
     parser.parse_args(argv)
-    auth_headers()  # without an API key, stop here
+    auth_headers()  # raises now if there is no API key
 
-    provoke("POST /customers with broken JSON", send_broken_json)
-    provoke("GET /invoices with a wrong key", send_wrong_key)
-    provoke("GET /customers/cus_does_not_exist", get_unknown_customer)
-    provoke("POST /customers without a name, with a bad email", send_invalid_customer)
+    show_failure("POST /customers with broken JSON", send_broken_json())
+    show_failure("GET /invoices with a wrong key", send_wrong_key())
+    show_failure(
+        "GET /customers/cus_does_not_exist", get_customer("cus_does_not_exist")
+    )
+    show_failure("POST /customers, bad name and email", send_invalid_customer())
     print("What to do about each status:")
     for status, advice in ADVICE.items():
         print(f"  {status:<5} {advice}")

@@ -1,12 +1,14 @@
-"""Read reports: the trial balance, with checks, and three others as JSON.
+"""Print the trial balance of a month and check it; print other reports as JSON.
 
-A trial balance lists the accounts of a company, each with its balance on the debit or
-on the credit side.
+In double-entry bookkeeping, each amount is booked twice: as a debit of one account and
+as a credit of another. A cash sale, say, is a debit of Cash and a credit of Sales. A
+trial balance lists the balance of each account, its debits minus its credits, in the
+debit column if it is positive, else in the credit column. Both must have the same sum.
 
-In this example you will see:
-    1. one request that suits both shapes of the API (see 01)
-    2. how to read a trial balance in either shape, and reject anything else
-    3. double entry: debits equal credits, and the accounts add up to the totals
+In this example you will see (main() calls them in this order):
+    1. get_report: one request that suits both shapes of the API (see 01)
+    2. read_guide_shape, print_row: a trial balance as a table
+    3. find_differences: debits equal credits, and the accounts add up to the totals
 
 Usage:
     python 06_reports.py --month 2026-03
@@ -39,34 +41,25 @@ from _common import (
 REPORTS = ["trial-balance", "profit-loss", "balance-sheet", "aged-receivables"]
 
 
-class Account(NamedTuple):
+class Row(NamedTuple):
     code: str
     name: str
-    debit: Decimal  # in major units
+    debit: Decimal  # in major units: 1620.00 ringgit
     credit: Decimal
 
 
-class TrialBalance(NamedTuple):
-    as_of: str  # YYYY-MM-DD
-    balance_type: str  # preliminary, adjusted, final; "" where the API does not say
-    currency: str
-    accounts: list[Account]
-    total: Account  # without a code
-    is_balanced: bool  # what the API says; True where it says nothing
-
-
-def get_report(report: str, first: date, last: date) -> dict:
-    """Return a report for the month from `first` to `last`. Raises CyncoAPIError."""
+def get_report(report: str, first_day: date, last_day: date) -> dict:
+    """Return a report from first_day to last_day of a month. Raises CyncoAPIError."""
     response = requests.get(
         f"{BASE_URL}/reports/{report}",
         headers=auth_headers(),
         params={
-            # Each shape ignores the parameters of the other. The guide's shape reads
-            # asOf, or from and to for profit and loss; OpenAPI's reads the period.
-            "asOf": str(last),
-            "from": str(first),
-            "to": str(last),
-            "period": f"{first:%Y-%m}",
+            # In the guide's shape, profit-loss uses from and to, all others use asOf.
+            # In OpenAPI's, all use period. Each ignores the parameters of the other.
+            "asOf": str(last_day),
+            "from": str(first_day),
+            "to": str(last_day),
+            "period": f"{first_day:%Y-%m}",
         },
         timeout=TIMEOUT,
     )
@@ -74,95 +67,94 @@ def get_report(report: str, first: date, last: date) -> dict:
     return envelope["data"]
 
 
-def read_trial_balance(report: dict) -> TrialBalance:
-    """Return a trial balance in either shape.
+def read_guide_shape(report: dict) -> tuple[list[Row], Row]:
+    """Return a row for each account, and a row of totals.
 
-    Raises CyncoError for any other: its unit would be a guess.
+    {
+        "asOf": "2026-03-31",
+        "currency": "MYR",
+        "accounts": [
+            {"code": "1000", "name": "Cash", "debit": 162000, "credit": 0},
+            {"code": "4000", "name": "Sales", "debit": 0, "credit": 162000}
+        ],
+        "totals": {"debit": 162000, "credit": 162000}
+    }
     """
+    currency = report["currency"]
+    accounts = []
+    for item in report["accounts"]:
+        debit = from_minor(item["debit"], currency)  # 162000 sen are 1620.00 ringgit
+        credit = from_minor(item["credit"], currency)
+        accounts.append(Row(item["code"], item["name"], debit, credit))
+    debit = from_minor(report["totals"]["debit"], currency)
+    credit = from_minor(report["totals"]["credit"], currency)
+    return accounts, Row("", "Total", debit, credit)
+
+
+def print_row(row: Row) -> None:
+    print(
+        f"{row.code:<6} {row.name:<28.28} {cell(row.debit):>14} {cell(row.credit):>14}"
+    )
+
+
+def cell(amount: Decimal) -> str:
+    if amount == 0:
+        return ""  # an account has its balance on one side; the other stays empty
+    return f"{amount:,}"
+
+
+def find_differences(accounts: list[Row], total: Row) -> list[str]:
+    """Return what does not add up. No tolerance: they must be equal to the cent."""
+    debits = Decimal(0)
+    credits = Decimal(0)
+    for row in accounts:
+        debits += row.debit
+        credits += row.credit
+    differences = []
+    if total.debit != total.credit:
+        differences.append(
+            f"total debit minus total credit is {total.debit - total.credit:,}"
+        )
+    if debits != total.debit:
+        differences.append(f"the debits add up to {debits:,}")
+    if credits != total.credit:
+        differences.append(f"the credits add up to {credits:,}")
+    return differences
+
+
+# You may stop reading here. Below: OpenAPI's shape, the check of the month, main().
+
+
+def read_trial_balance(report: dict) -> tuple[list[Row], Row]:
+    """Return the accounts and the totals of either shape. Raises CyncoError."""
     if "totals" in report:
         return read_guide_shape(report)
     if "lineItems" in report:
         return read_openapi_shape(report)
-    raise CyncoError(f"unrecognized trial balance; its fields: {', '.join(report)}")
+    # It could be in sen or in ringgit: do not guess.
+    raise CyncoError(f"neither shape of a trial balance: {', '.join(report)}")
 
 
-def read_guide_shape(report: dict) -> TrialBalance:
-    """In this shape, amounts are in minor units: 162000 sen are 1620.00 ringgit."""
-    currency = report["currency"]
-    accounts = []
-    for item in report["accounts"]:
-        debit = from_minor(item["debit"], currency)
-        credit = from_minor(item["credit"], currency)
-        accounts.append(Account(item["code"], item["name"], debit, credit))
-    debit = from_minor(report["totals"]["debit"], currency)
-    credit = from_minor(report["totals"]["credit"], currency)
-    total = Account("", "Total", debit, credit)
-    return TrialBalance(
-        as_of=report["asOf"],
-        balance_type="",
-        currency=currency,
-        accounts=accounts,
-        total=total,
-        is_balanced=True,
-    )
-
-
-def read_openapi_shape(report: dict) -> TrialBalance:
-    """In this shape, amounts are in major units: 1620.00."""
-    currency = "MYR"  # this shape gives no currency: reports are in ringgit
+def read_openapi_shape(report: dict) -> tuple[list[Row], Row]:
+    """Return the same from OpenAPI's shape, which gives no currency: it is ringgit."""
     accounts = []
     for item in report["lineItems"]:
-        debit = from_major(item["debitBalance"], currency)
-        credit = from_major(item["creditBalance"], currency)
-        name = item["accountName"]
-        accounts.append(Account(item["accountCode"], name, debit, credit))
-    debit = from_major(report["totalDebit"], currency)
-    credit = from_major(report["totalCredit"], currency)
-    total = Account("", "Total", debit, credit)
-    return TrialBalance(
-        as_of=report["asOfDate"],
-        balance_type=report["balanceType"],
-        currency=currency,
-        accounts=accounts,
-        total=total,
-        is_balanced=report["isBalanced"],
-    )
+        debit = from_major(item["debitBalance"], "MYR")
+        credit = from_major(item["creditBalance"], "MYR")
+        accounts.append(Row(item["accountCode"], item["accountName"], debit, credit))
+    debit = from_major(report["totalDebit"], "MYR")
+    credit = from_major(report["totalCredit"], "MYR")
+    return accounts, Row("", "Total", debit, credit)
 
 
-def find_differences(balance: TrialBalance) -> list[str]:
-    """Return what does not add up. No tolerance: the two sides must be equal."""
-    debits = Decimal(0)
-    credits = Decimal(0)
-    for account in balance.accounts:
-        debits += account.debit
-        credits += account.credit
-    total = balance.total
-    differences = []
-    if total.debit != total.credit:
-        by = abs(total.debit - total.credit)
-        differences.append(f"total debit and total credit differ by {by:,}")
-    if debits != total.debit:
-        by = abs(debits - total.debit)
-        differences.append(f"the debits and their total differ by {by:,}")
-    if credits != total.credit:
-        by = abs(credits - total.credit)
-        differences.append(f"the credits and their total differ by {by:,}")
-    if balance.is_balanced is not True:
-        differences.append("the API says that the report is not balanced")
-    return differences
+def check_month(report: dict, asked: str) -> None:
+    """Raise CyncoError if a report says that it is for another month.
 
-
-def print_trial_balance(balance: TrialBalance) -> None:
-    heading = f"Trial balance as of {balance.as_of}, in {balance.currency}"
-    if balance.balance_type:
-        heading += f", {balance.balance_type}"
-    print(f"{heading}\n")
-    print(f"{'Code':<6} {'Account':<28} {'Debit':>14} {'Credit':>14}")
-    for account in [*balance.accounts, balance.total]:
-        print(
-            f"{account.code:<6} {account.name:<28.28} "
-            f"{account.debit:>14,} {account.credit:>14,}"
-        )
+    An API that does not know our parameters ignores them, and sends what it likes.
+    """
+    for field in ("asOf", "asOfDate"):
+        if field in report and not report[field].startswith(asked):
+            raise CyncoError(f"asked for {asked}, but received {report[field]}")
 
 
 def month(text: str) -> date:
@@ -172,12 +164,7 @@ def month(text: str) -> date:
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Print a report for a month.")
-    parser.add_argument(
-        "--report",
-        default="trial-balance",
-        choices=REPORTS,
-        help="(default: trial-balance; aged-receivables in the guide's shape only)",
-    )
+    parser.add_argument("--report", default="trial-balance", choices=REPORTS)
     parser.add_argument(
         "--month",
         type=month,
@@ -186,22 +173,28 @@ def main(argv: list[str] | None = None) -> int:
         help="(default: this month)",
     )
     args = parser.parse_args(argv)
-    first = args.month
-    _, days = calendar.monthrange(first.year, first.month)
-    last = first.replace(day=days)
+    first_day = args.month
+    _, days = calendar.monthrange(first_day.year, first_day.month)
+    last_day = first_day.replace(day=days)
 
-    report = with_retry(get_report, args.report, first, last)
+    report = with_retry(get_report, args.report, first_day, last_day)
+    check_month(report, f"{first_day:%Y-%m}")
     if args.report != "trial-balance":
-        is_utf_8 = sys.stdout.encoding.lower() == "utf-8"  # if not, escape letters
-        # JSON has no Decimal. A float is exact for up to 15 digits.
-        print(json.dumps(report, indent=2, ensure_ascii=not is_utf_8, default=float))
+        # default=str writes each Decimal as text, which is exact.
+        print(json.dumps(report, indent=2, default=str))
         return 0
-    balance = read_trial_balance(report)
-    print_trial_balance(balance)
-    differences = find_differences(balance)
+    accounts, total = read_trial_balance(report)
+    as_of = report.get("asOf") or report["asOfDate"]  # guide, OpenAPI
+    print(f"Trial balance as of {as_of}, in {report.get('currency', 'MYR')}\n")
+    print(f"{'Code':<6} {'Account':<28} {'Debit':>14} {'Credit':>14}")
+    for account in accounts:
+        print_row(account)
+    print_row(total)
+    differences = find_differences(accounts, total)
+    if report.get("isBalanced") is False:  # missing in the guide's shape
+        differences.append("Cynco says that it is not balanced")
     if differences:
-        for difference in differences:
-            print(f"Out of balance: {difference}.", file=sys.stderr)
+        print(f"\nOut of balance: {'; '.join(differences)}", file=sys.stderr)
         return 1
     print("\nIn balance: debits equal credits, and the accounts add up to the totals.")
     return 0

@@ -1,28 +1,24 @@
-"""What the examples share: errors, responses, retries, and exact money."""
+"""What the examples share: the address, the key, errors, retries, and exact money.
 
-import json
+To use a function from this file in your own program, copy the whole file.
+"""
+
 import logging
 import os
 import random
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
-from urllib.parse import urlsplit
 
 import requests
-from requests.exceptions import ChunkedEncodingError
-from urllib3.exceptions import HTTPError
+from requests.exceptions import ChunkedEncodingError, InvalidURL
 
 BASE_URL = os.environ.get("CYNCO_BASE_URL", "https://app.cynco.io/api/v1").rstrip("/")
 TIMEOUT = 30  # seconds; without a timeout, requests waits forever
-MAX_WAIT = 65  # seconds; with_retry gives up if Cynco asks for a longer wait
-# No response, or (the last of these) one that was cut off midway.
+# What requests raises when no response comes, or only a part of one.
 NO_RESPONSE = (requests.ConnectionError, requests.Timeout, ChunkedEncodingError)
-NO_DECIMALS = "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF"
-DECIMALS = dict.fromkeys(NO_DECIMALS.split(), 0)  # ISO 4217; all others have two
-DECIMALS.update(BHD=3, IQD=3, JOD=3, KWD=3, LYD=3, OMR=3, TND=3)
 log = logging.getLogger("cynco")  # its warnings appear on stderr
 
 
@@ -31,38 +27,40 @@ class CyncoError(Exception):
 
 
 class CyncoAPIError(CyncoError):
-    """Any response that is not a success. Act on status_code: `code` varies."""
+    """A response that is not a success. Decide by status_code: `code` varies."""
 
     def __init__(
         self,
         status_code: int,
         code: str,
         message: str,
-        details: Sequence[dict[str, str]] = (),  # [{"field": ..., "message": ...}]
+        details: list | None = None,  # [{"field": ..., "message": ...}]
         request_id: str | None = None,
         retry_after: float = 0,  # seconds
     ) -> None:
-        super().__init__(status_code, code, message)  # as multiprocessing needs
+        super().__init__(status_code, code, message)  # so that it can be pickled
         self.status_code = status_code
         self.code = code
         self.message = message
-        self.details = details
+        self.details = details or []
         self.request_id = request_id
         self.retry_after = retry_after
 
     def __str__(self) -> str:
         text = f"{self.status_code} {self.code}: {self.message}"
         for detail in self.details:
-            text += f"; {detail.get('field')}: {detail.get('message')}"
+            if isinstance(detail, dict):
+                text += f"; {detail.get('field')}: {detail.get('message')}"
+            else:
+                text += f"; {detail}"
         if self.request_id:
             text += f" [{self.request_id}]"
-        if self.retry_after:
-            text += f"; retry after {self.retry_after:.0f} s"
         return text
 
 
-def auth_headers() -> dict[str, str]:
+def auth_headers() -> dict:
     """Return the Authorization header for CYNCO_API_KEY. Raises CyncoError."""
+    # Without https, others on the network could read the key.
     if not BASE_URL.startswith(("https://", "http://127.0.0.1:", "http://localhost:")):
         raise CyncoError("CYNCO_BASE_URL must begin with https://")
     key = os.environ.get("CYNCO_API_KEY", "").strip()
@@ -72,129 +70,163 @@ def auth_headers() -> dict[str, str]:
             'export CYNCO_API_KEY=cak_... (PowerShell: $env:CYNCO_API_KEY="cak_..."). '
             "To try the examples without a key: python tests/sandbox.py SCRIPT"
         )
-    # Check it here: for a malformed key, requests shows the key in its error.
-    if not key.startswith("cak_") or not key.isascii() or len(key.split()) > 1:
+    # Check it here: when requests refuses a key, its error shows the key.
+    has_space = len(key.split()) > 1
+    if has_space or not key.startswith("cak_") or not key.isascii():
         raise CyncoError("CYNCO_API_KEY must be cak_... without quotes, spaces, Bearer")
     return {"Authorization": f"Bearer {key}"}
 
 
-def handle_response(response: requests.Response) -> dict[str, Any]:
-    """Return the envelope of a success, with exact Decimals. Raises CyncoAPIError."""
-    if response.status_code == 204:  # 1. A success without a body, as after a DELETE
+def handle_response(response: requests.Response) -> dict:
+    """Return the JSON of a success as a dict. Raises CyncoAPIError for all else.
+
+    A success is {"success": true, "data": ...}.
+    A failure is {"success": false, "error": {...}, "meta": {...}}.
+    """
+    status = response.status_code
+    if status == 204:  # a success without a body, as after a DELETE
         return {"success": True, "data": None}
+    details = None
+    request_id = None
     try:
-        envelope = json.loads(response.content, parse_float=Decimal)
-    except (ValueError, RecursionError, ArithmeticError):  # not JSON, or absurd
-        envelope = None
-    if not isinstance(envelope, dict):
-        envelope = {}
-    # 2. A success: {"success": true, "data": ...}
-    is_2xx = 200 <= response.status_code < 300
-    if is_2xx and envelope.get("success") is True and "data" in envelope:
-        return envelope
-    error = envelope.get("error")  # 3. A failure: {"code": ..., "message": ...}
-    if not isinstance(error, dict):  # 4. Not Cynco's: a proxy's HTML page, say
-        hint = "not a response from Cynco; check CYNCO_BASE_URL and any proxy"
-        error = {"code": "UNREADABLE", "message": hint}
-    raise CyncoAPIError(
-        response.status_code,
-        error.get("code", "NO_CODE"),
-        error.get("message", "no message"),
-        [item for item in error.get("details") or [] if isinstance(item, dict)],
-        (envelope.get("meta") or {}).get("requestId"),
-        requested_wait(response),
-    )
+        envelope = response.json(parse_float=Decimal)  # as a float, 1620.1 is inexact
+        if status < 300 and envelope["success"] is True:
+            return envelope
+        error = envelope["error"]
+        code = error["code"]
+        message = error["message"]
+        details = error.get("details")
+        meta = envelope.get("meta") or {}
+        request_id = meta.get("requestId")
+    except (ValueError, TypeError, KeyError):  # not Cynco's: a proxy's HTML page, say
+        code = "UNREADABLE"
+        message = "not a response from Cynco; check CYNCO_BASE_URL and any proxy"
+    wait = seconds_to_wait(response)
+    raise CyncoAPIError(status, code, message, details, request_id, wait)
 
 
-def requested_wait(response: requests.Response) -> float:
-    """Return the seconds that Cynco asks us to wait, or 0. See RFC 9110, 10.2.3."""
+def seconds_to_wait(response: requests.Response) -> float:
+    """Return how many seconds Cynco asks us to wait, or 0 (RFC 9110, 10.2.3)."""
     retry_after = response.headers.get("Retry-After", "")
     if retry_after.isdecimal():
         return float(retry_after)
-    reset = response.headers.get("X-RateLimit-Reset", "")  # Unix seconds
+    # OpenAPI's shape sends only this: the Unix time when the limit per minute resets.
+    reset = response.headers.get("X-RateLimit-Reset", "")
     if response.status_code == 429 and reset.isdecimal():
-        return min(60, max(0, float(reset) - time.time()))
+        seconds = float(reset) - time.time()
+        return min(
+            60, max(0, seconds)
+        )  # never over a minute, even if our clock is wrong
     return 0
 
 
 def with_retry(function: Callable, *arguments: Any, attempts: int = 4) -> Any:
-    """Return function(*arguments); after a transient error, wait and call it again."""
-    # Only for what is safe to repeat: reads, and writes with an Idempotency-Key (02).
-    for attempt in range(1, attempts):  # the last attempt is below
-        # Exponential backoff: 0.5, 1, 2, ... 8 s; random, so that clients spread out.
-        wait = min(8, 0.5 * 2 ** (attempt - 1)) * random.uniform(0.5, 1)
+    """Return function(*arguments); after a transient error, wait and call it again.
+
+    Only for what is safe to repeat: reads, and writes with an Idempotency-Key (see 02).
+    Pass the function itself, not its result: with_retry(get_page, session, params).
+    Raises the error of the last attempt, and at once any error that is not transient.
+    """
+    backoff = 0.5  # seconds; then 1, then 2
+    for _ in range(attempts - 1):
+        wait = backoff * random.uniform(0.5, 1)  # random: not all clients at once
         try:
             return function(*arguments)
         except NO_RESPONSE as error:
-            log.warning("%s; retrying in %.1f s", describe(error), wait)
+            reason = describe(error)
         except CyncoAPIError as error:
             is_transient = error.status_code == 429 or error.status_code >= 500
-            if not is_transient or error.retry_after > MAX_WAIT:
+            if not is_transient:
                 raise
+            reason = str(error)
             wait = max(wait, error.retry_after)
-            log.warning("%s; retrying in %.1f s", error, wait)
+        log.warning("%s; retrying in %.1f s", reason, wait)
         time.sleep(wait)
-    return function(*arguments)  # the last attempt: raises its error
+        backoff *= 2
+    return function(*arguments)  # the last attempt: its error is not caught
 
 
-def describe(error: requests.RequestException) -> str:
-    """Return why there is no response. Names the host only: a path may be secret."""
-    cause: BaseException = error
-    while isinstance(cause.__context__, (OSError, HTTPError)):  # the error behind it
-        cause = cause.__context__
-    if isinstance(error, requests.exceptions.ProxyError):
-        return f"no response through your proxy: {cause}"
-    url = getattr(error.request, "url", BASE_URL)
-    return f"no response from {urlsplit(url).netloc}: {cause}"
+def describe(error: BaseException) -> str:
+    """Return why no response came: "no response from ...: Connection refused"."""
+    # Find the first error, whose text is the plainest. requests keeps urllib3's error
+    # in __context__, and urllib3 keeps the system's in __cause__.
+    cause = error.__context__ or error
+    while cause.__cause__:
+        cause = cause.__cause__
+    return f"no response from {BASE_URL}: {cause}"
 
 
 def run(main: Callable[[], int]) -> None:
-    """Exit with the code of main(): failures are one line, bugs a traceback."""
+    """Exit with the code that main() returns; show an expected failure as one line."""
+    # A console that cannot show a character, as on Windows, shows \u6c38 instead.
     if hasattr(sys.stdout, "reconfigure"):  # IDLE and notebooks have no such method
-        sys.stdout.reconfigure(errors="backslashreplace")  # for simple consoles
+        sys.stdout.reconfigure(errors="backslashreplace", line_buffering=True)
     try:
-        code = main()
-        sys.stdout.flush()
+        sys.exit(main())
     except NO_RESPONSE as error:
         sys.exit(f"Error: {describe(error)}")
-    except (CyncoError, requests.RequestException) as error:
+    except (CyncoError, InvalidURL) as error:  # InvalidURL: a typo in CYNCO_BASE_URL
+        sys.exit(f"Error: {error}")
+    except requests.RequestException:
+        raise  # a kind of OSError, but most likely a mistake in the code: show its line
+    except OSError as error:  # a full disk, say
         sys.exit(f"Error: {error}")
     except KeyboardInterrupt:
         sys.exit("\nStopped.")
-    except OSError as error:  # such as a full disk
-        if not isinstance(error, BrokenPipeError):  # `| head` reads no more
-            print(f"Error: {error}", file=sys.stderr)
-        os._exit(1)  # sys.exit() would flush stdout, and fail again
-    sys.exit(code)
 
 
-def invoice_total(invoice: dict[str, Any]) -> Decimal | None:
-    """Return an invoice's total in major units: Decimal("1620.00"), or None."""
-    if "total" in invoice:  # as in Cynco's guide: minor units
-        return from_minor(invoice["total"], invoice["currency"])
-    if invoice["totalAmount"] is None:
-        return None
-    return from_major(invoice["totalAmount"], invoice["currency"])  # as in OpenAPI
+# Money. In Cynco's guide, amounts are in minor units (162000 sen); in its OpenAPI
+# description, in major units (1620.00 ringgit). Here, they become Decimals, which are
+# exact: as floats, 0.1 + 0.2 is not 0.3.
+
+NO_DECIMALS = "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF"
+THREE_DECIMALS = "BHD IQD JOD KWD LYD OMR TND"
 
 
-def from_minor(amount: int | str | Decimal, currency: str) -> Decimal:
-    """Return 162000 sen as Decimal("1620.00") ringgit. Raises CyncoError."""
-    if Decimal(amount) % 1 != 0:
-        raise CyncoError(f"{amount} {currency} has a fraction: not in minor units")
-    return from_major(Decimal(amount) / 10 ** DECIMALS.get(currency, 2), currency)
+def decimals(currency: str) -> int:
+    """Return how many decimals a currency has (ISO 4217)."""
+    if currency in NO_DECIMALS.split():
+        return 0
+    if currency in THREE_DECIMALS.split():
+        return 3
+    return 2
+
+
+def from_minor(amount: int | str, currency: str) -> Decimal:
+    """Return 162000 sen as Decimal("1620.00") ringgit.
+
+    Raises CyncoError for an amount with a decimal point: it is in major units.
+    """
+    if "." in str(amount):
+        raise CyncoError(f"{amount} {currency} has a decimal point: not in minor units")
+    units = 10 ** decimals(currency)  # 100 sen are a ringgit
+    return from_major(Decimal(amount) / units, currency)
 
 
 def from_major(amount: float | str | Decimal, currency: str) -> Decimal:
-    """Return an amount with its currency's decimals: 1620 is Decimal("1620.00") MYR."""
-    exact = Decimal(str(amount))
-    rounded = round(exact, DECIMALS.get(currency, 2))
-    if abs(exact - rounded) < Decimal("0.0001"):  # as in 1620.1000000000001
-        return rounded
-    return exact  # nothing is rounded away
+    """Return an amount with its currency's decimals: 1620 is Decimal("1620.00") MYR.
+
+    Raises CyncoError for one with more decimals, such as 16.205 ringgit.
+    """
+    exact = Decimal(str(amount))  # str: Decimal(0.1) is 0.1000000000000000055
+    rounded = round(exact, decimals(currency))
+    # A smaller difference is the noise of a server's floats: 1620.1000000000001.
+    if abs(exact - rounded) > Decimal("0.0001"):
+        raise CyncoError(f"{exact} {currency} has more decimals than {currency} has")
+    return rounded
+
+
+def invoice_total(invoice: dict) -> Decimal | None:
+    """Return an invoice's total in major units; None if OpenAPI's is null."""
+    if "total" in invoice:  # the guide's shape
+        return from_minor(invoice["total"], invoice["currency"])
+    if invoice["totalAmount"] is None:
+        return None
+    return from_major(invoice["totalAmount"], invoice["currency"])
 
 
 def format_money(amount: Decimal | None, currency: str) -> str:
-    """Return an amount in major units as text: "MYR 1,620.00", or "-" for None."""
+    """Return an amount as text: "MYR 1,620.00", or "-" for None."""
     if amount is None:
         return "-"
     return f"{currency} {amount:,}"

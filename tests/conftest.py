@@ -157,3 +157,15 @@ def serve():
             return servers.enter_context(server)
 
         yield start
+
+
+@pytest.fixture
+def connect(monkeypatch):
+    """Let a script in this process call a sandbox: connect(script, server)."""
+
+    def change(script, server):
+        monkeypatch.setattr(script, "BASE_URL", server.url)
+        monkeypatch.setenv("CYNCO_API_KEY", sandbox_api.API_KEY)
+        monkeypatch.setattr(time, "sleep", [].append)
+
+    return change

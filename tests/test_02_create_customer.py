@@ -1,32 +1,25 @@
 """02_create_customer.py: what is sent and shown, and that there is one customer."""
 
-import functools
-import socket
-import subprocess
-import sys
-import uuid
-
-import flask
 import pytest
 import requests
-import sandbox_api
-from conftest import KEY, ROOT, failure, load, run, success
-from sandbox_server import SandboxServer
+from conftest import KEY, failure, load, reply, run, success
 
 import _common
+from _common import CyncoAPIError
 
 SCRIPT = "02_create_customer.py"
 script = load("02_create_customer")
 
-RETRY = "To retry, run this command with --idempotency-key order-1042"
+WITH_KEY = ["--idempotency-key", "order-1042"]
+PRINTED_KEY = "Idempotency-Key: order-1042\n"
+RETRY_HINT = "To retry safely, run this command with --idempotency-key order-1042\n"
 
 
-def created():
+def created(name="Acme Corp", email="billing@acme.example"):
     customer = {
         "id": "cus_0011",
-        "name": "Acme Corp",
-        "email": None,
-        "address": None,
+        "name": name,
+        "email": email,
     }
     return success(customer, status=201)
 
@@ -37,17 +30,15 @@ def created():
 def test_the_request(api):
     api.replies = [created()]
 
-    script.main(["--idempotency-key", "order-1042"])
+    assert script.main(WITH_KEY) == 0
 
     request = api.requests[0]
     assert request.method == "POST"
     assert request.url == "https://app.cynco.io/api/v1/customers"
-    assert request.query == {}
     assert request.headers["Authorization"] == f"Bearer {KEY}"
     assert request.headers["Content-Type"] == "application/json"
     assert request.headers["Idempotency-Key"] == "order-1042"
     assert request.timeout == 30
-    assert request.follows_redirects is False
     assert request.json() == {
         "name": "Acme Corp",
         "email": "billing@acme.example",
@@ -62,7 +53,7 @@ def test_the_request(api):
 
 
 def test_name_and_email_can_be_chosen(api):
-    api.replies = [created()]
+    api.replies = [created("Kedai Buku", "buku@melati.example")]
 
     script.main(["--name", "Kedai Buku", "--email", "buku@melati.example"])
 
@@ -72,57 +63,44 @@ def test_name_and_email_can_be_chosen(api):
     assert body["city"] == "Kuala Lumpur"
 
 
-def test_a_redirect_does_not_take_the_customer_to_another_host(serve):
-    other = serve()
-    moved = flask.Flask("moved")
+def test_a_redirect_is_not_followed(api):
+    api.replies = [reply(b"", 307)]
 
-    @moved.post("/api/v1/customers")
-    def redirect():
-        return flask.redirect(f"{other.url}/customers", 307)
+    with pytest.raises(CyncoAPIError, match=r"^307 UNREADABLE: "):
+        script.main([])
 
-    with SandboxServer(moved) as server:
-        done = run(SCRIPT, server=server)
-
-    assert done.returncode == 1
-    assert "\nError: 307 UNREADABLE: " in done.stderr
-    assert len(server.seen) == 1
-    assert other.seen == []
+    assert api.requests[0].follows_redirects is False
 
 
-# The idempotency key
+# The Idempotency-Key
 
 
-def test_every_run_has_a_key_of_its_own(api):
+def test_every_run_has_an_idempotency_key_of_its_own(api):
     api.replies = [created(), created()]
 
     script.main([])
     script.main([])
 
     first, second = api.requests
-    first_key = uuid.UUID(first.headers["Idempotency-Key"])
-    second_key = uuid.UUID(second.headers["Idempotency-Key"])
-    assert first_key != second_key
+    first_key = first.headers["Idempotency-Key"]
+    assert second.headers["Idempotency-Key"] != first_key
 
 
-@pytest.mark.parametrize("length", [1, 255])
-def test_a_key_may_have_up_to_255_characters(api, length):
+@pytest.mark.parametrize("key", ["k", "k" * 255], ids=["1", "255"])
+def test_an_idempotency_key_may_have_up_to_255_characters(api, key):
     api.replies = [created()]
 
-    assert script.main(["--idempotency-key", "k" * length]) == 0
+    script.main(["--idempotency-key", key])
 
-    assert api.requests[0].headers["Idempotency-Key"] == "k" * length
+    assert api.requests[0].headers["Idempotency-Key"] == key
 
 
 @pytest.mark.parametrize(
     "key",
-    [
-        "",
-        "k" * 256,
-        "kunci-\u6c38",
-    ],
+    ["", "k" * 256, "kunci-\u6c38"],
     ids=["empty", "256 characters", "non-ASCII"],
 )
-def test_a_key_that_cannot_be_sent_is_a_usage_error(api, capsys, key):
+def test_an_idempotency_key_that_cannot_be_sent_is_a_usage_error(api, capsys, key):
     with pytest.raises(SystemExit) as stop:
         script.main(["--idempotency-key", key])
 
@@ -132,7 +110,16 @@ def test_a_key_that_cannot_be_sent_is_a_usage_error(api, capsys, key):
     assert api.requests == []
 
 
-def test_every_attempt_sends_the_same_key_and_body(api):
+def test_the_idempotency_key_is_printed_before_the_request(api, capsys):
+    api.replies = [KeyboardInterrupt()]  # Ctrl-C, before there is a response
+
+    with pytest.raises(KeyboardInterrupt):
+        script.main(WITH_KEY)
+
+    assert capsys.readouterr().err == PRINTED_KEY
+
+
+def test_every_attempt_sends_the_same_idempotency_key_and_body(api):
     api.replies = [
         requests.ConnectionError(),
         requests.Timeout(),
@@ -140,101 +127,120 @@ def test_every_attempt_sends_the_same_key_and_body(api):
         created(),
     ]
 
+    script.main(WITH_KEY)
+
+    assert len(api.requests) == 4
+    for request in api.requests:
+        assert request.headers["Idempotency-Key"] == "order-1042"
+        assert request.body == api.requests[0].body
+
+
+def test_a_lost_response_creates_one_customer(serve, connect, shape, capsys):
+    server = serve(shape=shape, faults=["lost"])
+    server.app.customers.clear()
+    connect(script, server)
+
     assert script.main([]) == 0
 
-    first, second, third, fourth = api.requests
-    key = first.headers["Idempotency-Key"]
-    assert second.headers["Idempotency-Key"] == key
-    assert third.headers["Idempotency-Key"] == key
-    assert fourth.headers["Idempotency-Key"] == key
-    assert second.body == first.body
-    assert third.body == first.body
-    assert fourth.body == first.body
-
-
-def test_a_lost_response_creates_one_customer(shape):
-    app = sandbox_api.create_app(shape=shape)
-    app.customers.clear()
-
-    with SandboxServer(app, faults=["lost"]) as server:
-        done = run(SCRIPT, server=server)
-
-    assert done.returncode == 0
-    assert "; retrying in " in done.stderr
+    assert capsys.readouterr().out.endswith(": Acme Corp\n")
     assert len(server.seen) == 2
-    assert len(app.customers) == 1
+    assert len(server.app.customers) == 1
 
 
-def test_a_killed_run_leaves_its_key_on_the_terminal(monkeypatch):
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        silent.settimeout(15)
-        port = silent.getsockname()[1]
-        monkeypatch.setenv("CYNCO_BASE_URL", f"http://127.0.0.1:{port}")
-        command = [
-            sys.executable,
-            SCRIPT,
-            "--idempotency-key",
-            "order-1042",
-        ]
-        with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE) as process:
-            connection, _ = silent.accept()
-            with connection:
-                request = connection.recv(65536)
-                process.kill()
-            _, errors = process.communicate()
+# The retry hint
 
-    assert b"Idempotency-Key: order-1042\r\n" in request
-    assert errors.decode().strip() == RETRY
+
+@pytest.mark.parametrize("error", [requests.ConnectionError, requests.Timeout])
+def test_no_response_is_followed_by_the_retry_hint(api, capsys, error):
+    lost = error()
+    api.replies = [lost, lost, lost, lost]
+
+    with pytest.raises(error):
+        script.main(WITH_KEY)
+
+    assert capsys.readouterr().err == PRINTED_KEY + RETRY_HINT
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 409])
+def test_a_refused_customer_has_no_retry_hint(api, capsys, status):
+    api.replies = [failure(status)]
+
+    with pytest.raises(CyncoAPIError):
+        script.main(WITH_KEY)
+
+    assert capsys.readouterr().err == PRINTED_KEY
+
+
+@pytest.mark.parametrize("status", [200, 307, 429, 500, 503])
+def test_any_other_failure_is_followed_by_the_retry_hint(api, capsys, status):
+    failed = failure(status)
+    api.replies = [failed, failed, failed, failed]
+
+    with pytest.raises(CyncoAPIError):
+        script.main(WITH_KEY)
+
+    assert capsys.readouterr().err == PRINTED_KEY + RETRY_HINT
 
 
 # main
 
+INVALID = """\
+Idempotency-Key: order-1042
+Error: Validation failed
+  name: is required
+  email: is bad
+  Request id: req_9
+"""
 
-def test_the_output(api, capsys):
+
+def test_a_422_names_each_field_and_has_no_retry_hint(api, capsys):
+    name = {"field": "name", "message": "is required"}
+    email = {"field": "email", "message": "is bad"}
+    details = [name, email]
+    api.replies = [failure(422, "VALIDATION_ERROR", "Validation failed", details)]
+
+    assert script.main(WITH_KEY) == 1
+
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert output.err == INVALID
+
+
+def test_created_is_printed_with_the_id_and_the_name(api, capsys):
     api.replies = [created()]
 
-    assert script.main(["--idempotency-key", "order-1042"]) == 0
+    assert script.main(WITH_KEY) == 0
 
     output = capsys.readouterr()
     assert output.out == "Created cus_0011: Acme Corp\n"
-    assert output.err == f"{RETRY}\n"
+    assert output.err == PRINTED_KEY
 
 
-def test_the_customer_is_shown_as_it_was_stored(api, capsys):
-    api.replies = [success({"id": "cus_0012", "name": "ACME CORP"}, status=201)]
+@pytest.mark.parametrize(
+    ("name", "email"),
+    [
+        ("ACME CORP", "billing@acme.example"),
+        ("Kedai Buku", "billing@acme.example"),
+        ("Acme Corp", "accounts@acme.example"),
+        ("Acme Corp", "buku@melati.example"),
+    ],
+)
+def test_an_idempotency_key_used_before_is_an_error(api, capsys, name, email):
+    def main():
+        return script.main(WITH_KEY)
 
-    script.main(["--name", "acme corp"])
-
-    assert capsys.readouterr().out == "Created cus_0012: ACME CORP\n"
-
-
-def test_a_422_names_each_field(api, capsys):
-    details = [
-        {"field": "name", "message": "is required"},
-        {"field": "email", "message": "is bad"},
-    ]
-    api.replies = [failure(422, "VALIDATION_ERROR", "Validation failed", details)]
-
-    assert script.main(["--name", "", "--email", "x"]) == 1
-
-    output = capsys.readouterr()
-    lines = output.err.splitlines()
-    assert lines[1] == "Error: Validation failed"
-    assert lines[2] == "  name: is required"
-    assert lines[3] == "  email: is bad"
-    assert lines[4] == "  Request id: req_9"
-    assert len(lines) == 5
-    assert output.out == ""
-
-
-@pytest.mark.parametrize("status", [403, 409])
-def test_any_other_refusal_is_one_line(api, status):
-    api.replies = [failure(status, "CODE", "It exists")]
+    api.replies = [created(name, email)]
 
     with pytest.raises(SystemExit) as stop:
-        _common.run(functools.partial(script.main, []))
+        _common.run(main)
 
-    assert stop.value.code == f"Error: {status} CODE: It exists [req_9]"
+    # Given a text, Python prints it to stderr and exits with 1.
+    assert f"cus_0011: {name}, {email}" in stop.value.code
+    assert "idempotency key was used before" in stop.value.code
+    assert "Created" not in capsys.readouterr().out
+
+
+# As a process
 
 
 def test_without_an_api_key_there_is_only_one_line():

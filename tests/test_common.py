@@ -1,71 +1,80 @@
-"""_common.py: errors, the key, responses, waits, retries, run(), and exact money."""
+"""_common.py: the key, errors, responses, waits, retries, run(), and exact money."""
 
 import io
 import os
 import pickle
 import random
-import socket
+import runpy
+import subprocess
 import sys
 import time
 from decimal import Decimal
 
 import pytest
 import requests
-from conftest import KEY, failure, reply, run, success
+from conftest import KEY, ROOT, failure, reply, success
+from requests.exceptions import (
+    ChunkedEncodingError,
+    InvalidHeader,
+    InvalidJSONError,
+    InvalidURL,
+    JSONDecodeError,
+    ProxyError,
+)
 
 import _common
-from _common import CyncoAPIError, CyncoError, describe, handle_response, with_retry
+from _common import CyncoAPIError, CyncoError, handle_response, with_retry
 
-NOW = 1774947600
-HINT = "check CYNCO_BASE_URL and any proxy"
-
+URL = "https://app.cynco.io/api/v1/invoices"
 
 # BASE_URL
-
-
-def test_base_url_comes_from_the_environment_without_its_last_slash():
-    code = "import _common; print(_common.BASE_URL)"
-
-    done = run("-c", code, CYNCO_BASE_URL="https://staging.cynco.io/api/v1/")
-
-    assert done.stdout == "https://staging.cynco.io/api/v1\n"
 
 
 def test_base_url_is_cyncos_own_by_default():
     assert _common.BASE_URL == "https://app.cynco.io/api/v1"
 
 
+def test_base_url_comes_from_cynco_base_url_without_its_last_slash(monkeypatch):
+    monkeypatch.setenv("CYNCO_BASE_URL", "https://staging.cynco.io/api/v1/")
+
+    names = runpy.run_path(str(ROOT / "_common.py"))
+
+    assert names["BASE_URL"] == "https://staging.cynco.io/api/v1"
+
+
 # CyncoAPIError
 
-INVALID = CyncoAPIError(
-    422,
-    "VALIDATION_ERROR",
-    "Invalid",
-    [
-        {"field": "name", "message": "is required"},
-        {"field": "email", "message": "is bad"},
-    ],
-    "req_9",
-    3600.0,
-)
+NAME = {"field": "name", "message": "is required"}
+EMAIL = {"field": "email", "message": "is bad"}
+INVALID = CyncoAPIError(422, "INVALID", "Not valid", [NAME, EMAIL], "req_9", 7)
 
 
-def test_an_api_error_is_an_error_of_cynco():
-    assert isinstance(INVALID, CyncoError)
-    assert isinstance(INVALID, Exception)  # not SystemExit: a web app goes on
+def test_str_of_an_error_has_status_code_message_details_and_request_id():
+    text = "422 INVALID: Not valid; name: is required; email: is bad [req_9]"
+
+    assert str(INVALID) == text
 
 
-def test_the_text_of_an_error_says_all():
-    assert str(INVALID) == (
-        "422 VALIDATION_ERROR: Invalid; name: is required; email: is bad [req_9]"
-        "; retry after 3600 s"
-    )
-
-
-def test_the_text_of_a_short_error_has_nothing_empty_in_it():
+def test_str_of_an_error_without_details_and_request_id_has_nothing_empty_in_it():
     error = CyncoAPIError(404, "NOT_FOUND", "No such customer")
 
     assert str(error) == "404 NOT_FOUND: No such customer"
+
+
+@pytest.mark.parametrize(
+    ("detail", "text"),
+    [
+        ({"message": "is bad"}, "422 C: M; None: is bad"),
+        ({"field": "email"}, "422 C: M; email: None"),
+        ("The email is bad.", "422 C: M; The email is bad."),
+        (None, "422 C: M; None"),
+    ],
+    ids=["no field", "no message", "a sentence", "null"],
+)
+def test_str_of_an_error_with_an_odd_detail(detail, text):
+    error = CyncoAPIError(422, "C", "M", [detail])
+
+    assert str(error) == text
 
 
 def test_an_error_can_be_pickled():
@@ -73,34 +82,30 @@ def test_an_error_can_be_pickled():
 
     assert type(copy) is CyncoAPIError
     assert copy.status_code == 422
-    assert copy.code == "VALIDATION_ERROR"
-    assert copy.message == "Invalid"
-    assert copy.details == INVALID.details
-    assert copy.request_id == "req_9"
-    assert copy.retry_after == 3600
+    assert copy.retry_after == 7
     assert str(copy) == str(INVALID)
 
 
 # auth_headers
 
 
-def test_the_key_is_sent_as_a_bearer_token(monkeypatch):
-    monkeypatch.setenv("CYNCO_API_KEY", "cak_123")
+@pytest.mark.parametrize("key", ["cak_123", " cak_123\n"], ids=["key", "space around"])
+def test_the_key_is_sent_as_a_bearer_token(monkeypatch, key):
+    monkeypatch.setenv("CYNCO_API_KEY", key)
 
     assert _common.auth_headers() == {"Authorization": "Bearer cak_123"}
 
 
-def test_space_around_the_key_is_not_sent(monkeypatch):
-    monkeypatch.setenv("CYNCO_API_KEY", " cak_123\n")
+@pytest.mark.parametrize("key", ["", " \n"], ids=["empty", "blank"])
+def test_an_empty_key_is_as_good_as_none(monkeypatch, key):
+    monkeypatch.setenv("CYNCO_API_KEY", key)
 
-    assert _common.auth_headers() == {"Authorization": "Bearer cak_123"}
+    with pytest.raises(CyncoError, match=r"^CYNCO_API_KEY is not set\. "):
+        _common.auth_headers()
 
 
-@pytest.mark.parametrize("key", [None, "", " \n"], ids=["missing", "empty", "blank"])
-def test_without_a_key_the_error_says_how_to_set_one(monkeypatch, key):
+def test_without_a_key_the_error_says_how_to_set_one(monkeypatch):
     monkeypatch.delenv("CYNCO_API_KEY")
-    if key is not None:
-        monkeypatch.setenv("CYNCO_API_KEY", key)
 
     with pytest.raises(CyncoError) as caught:
         _common.auth_headers()
@@ -146,8 +151,7 @@ def test_the_key_goes_out_over_https_or_to_localhost(monkeypatch, url):
 
 
 @pytest.mark.parametrize(
-    "url",
-    ["http://app.cynco.io/api/v1", "http://localhost.example.com", "app.cynco.io", ""],
+    "url", ["http://app.cynco.io/api/v1", "http://localhost.example", "app.cynco.io"]
 )
 def test_the_key_goes_out_nowhere_else(monkeypatch, url):
     monkeypatch.setattr(_common, "BASE_URL", url)
@@ -177,7 +181,7 @@ def test_a_success_is_the_whole_envelope(status):
     assert handle_response(reply(body, status)) == body
 
 
-def test_an_amount_is_an_exact_decimal():
+def test_an_amount_is_read_as_an_exact_decimal():
     body = b'{"success": true, "data": 12345678901234567.89}'
 
     envelope = handle_response(reply(body))
@@ -185,88 +189,40 @@ def test_an_amount_is_an_exact_decimal():
     assert envelope["data"] == Decimal("12345678901234567.89")
 
 
-def test_a_success_may_have_data_that_is_null():
-    envelope = handle_response(success(None))
-
-    assert envelope["data"] is None
-
-
 def test_a_failure_is_an_error_with_all_that_it_says():
-    details = [{"field": "name", "message": "is required"}]
+    details = [NAME, EMAIL]
+    response = failure(429, "CODE", "Message", details, {"Retry-After": "7"})
 
-    error = read_failure(failure(422, "VALIDATION_ERROR", "Invalid", details))
+    error = read_failure(response)
 
-    assert error.status_code == 422
-    assert error.code == "VALIDATION_ERROR"
-    assert error.message == "Invalid"
+    assert error.status_code == 429
+    assert error.code == "CODE"
+    assert error.message == "Message"
     assert error.details == details
     assert error.request_id == "req_9"
-    assert error.retry_after == 0
-
-
-def test_a_failure_tells_how_long_to_wait():
-    error = read_failure(failure(429, headers={"Retry-After": "7"}))
-
     assert error.retry_after == 7
 
 
-def test_a_failure_is_one_whatever_the_status():
-    error = read_failure(failure(200, "CODE", "Message"))
+def test_a_failure_with_a_status_of_200_is_a_failure():
+    error = read_failure(failure(200))
 
     assert str(error) == "200 CODE: Message [req_9]"
 
 
 @pytest.mark.parametrize(
-    "body",
+    "envelope",
     [
-        {"success": False, "error": {"code": "C", "message": "M"}},
-        {
-            "success": False,
-            "error": {"code": "C", "message": "M", "details": None},
-            "meta": None,
-        },
-        {
-            "success": False,
-            "error": {"code": "C", "message": "M", "details": []},
-            "meta": {},
-        },
+        {"error": {"code": "C", "message": "M"}},
+        {"error": {"code": "C", "message": "M", "details": None}, "meta": None},
+        {"error": {"code": "C", "message": "M", "details": []}, "meta": {}},
     ],
     ids=["missing", "null", "empty"],
 )
-def test_code_and_message_survive_without_details_and_meta(body):
-    error = read_failure(reply(body, 422))
+def test_code_and_message_survive_without_details_and_meta(envelope):
+    error = read_failure(reply({"success": False, **envelope}, 422))
 
     assert str(error) == "422 C: M"
-    assert error.request_id is None
-
-
-@pytest.mark.parametrize(
-    "details", [["email is bad"], [None], {"email": "bad"}, "email is bad"], ids=str
-)
-def test_the_message_survives_odd_details(details):
-    error = read_failure(failure(422, "C", "M", details))
-
-    assert str(error) == "422 C: M [req_9]"
-
-
-def test_the_message_survives_without_a_code():
-    error = read_failure(reply({"success": False, "error": {"message": "M"}}, 422))
-
-    assert str(error) == "422 NO_CODE: M"
-
-
-def test_the_message_survives_a_code_of_null():
-    body = {"success": False, "error": {"code": None, "message": "M"}}
-
-    error = read_failure(reply(body, 422))
-
-    assert error.message == "M"
-
-
-def test_the_code_survives_without_a_message():
-    error = read_failure(reply({"success": False, "error": {"code": "C"}}, 422))
-
-    assert str(error) == "422 C: no message"
+    assert error.details == []
 
 
 @pytest.mark.parametrize(
@@ -276,32 +232,24 @@ def test_the_code_survives_without_a_message():
         b"",
         b"null",
         b"[]",
-        b"[{}]",
-        b'"text"',
         b'"\xff"',
-        b"[" * 100_000,
-        b"9" * 5000,
-        b'{"success": true, "data": 1e9999999999999999999}',
-        b'{"success": true}',
-        b'{"success": 1, "data": []}',
-        b'{"success": true, "error": null}',
+        b'{"success": false}',
+        b'{"success": false, "error": null}',
         b'{"success": false, "error": "text"}',
+        b'{"success": false, "error": {"message": "without a code"}}',
+        b'{"success": false, "error": {"code": "WITHOUT_A_MESSAGE"}}',
     ],
     ids=[
         "HTML",
         "empty",
         "null",
         "list",
-        "list of objects",
-        "text",
         "not UTF-8",
-        "deep nesting",
-        "5000 digits",
-        "an exponent without end",
-        "success without data",
-        "success that is not true",
+        "no error",
         "error of null",
         "error of text",
+        "no code",
+        "no message",
     ],
 )
 @pytest.mark.parametrize("status", [200, 502])
@@ -310,58 +258,59 @@ def test_anything_else_is_unreadable(body, status):
 
     assert error.status_code == status
     assert error.code == "UNREADABLE"
-    assert HINT in error.message
+    assert "check CYNCO_BASE_URL and any proxy" in error.message
     assert error.details == []
+    assert error.request_id is None
 
 
-@pytest.mark.parametrize("status", [199, 300, 307, 404])
+@pytest.mark.parametrize("status", [300, 307, 404])
 def test_a_success_with_another_status_than_2xx_is_unreadable(status):
     error = read_failure(success([], status=status))
 
     assert error.status_code == status
     assert error.code == "UNREADABLE"
-    assert HINT in error.message
 
 
-# requested_wait
+# seconds_to_wait
 
 
 @pytest.mark.parametrize(
     ("status", "headers", "seconds"),
     [
         (503, {"Retry-After": "7"}, 7),
+        (429, {"Retry-After": "3600"}, 3600),
         (429, {"Retry-After": "7", "X-RateLimit-Reset": "1774947630"}, 7),
+        (429, {"Retry-After": "Tue, 31 Mar 2026 09:00:20 GMT"}, 0),
         (429, {"X-RateLimit-Reset": "1774947630"}, 30),
         (429, {"X-RateLimit-Reset": "1774947595"}, 0),
         (429, {"X-RateLimit-Reset": "1774951200"}, 60),
-        (408, {"X-RateLimit-Reset": "1774947630"}, 0),
-        (503, {"X-RateLimit-Reset": "1774947630"}, 0),
-        (429, {"Retry-After": "Tue, 31 Mar 2026 09:00:20 GMT"}, 0),
         (429, {"X-RateLimit-Reset": "soon"}, 0),
+        (503, {"X-RateLimit-Reset": "1774947630"}, 0),
+        (422, {"X-RateLimit-Reset": "1774947630"}, 0),
         (429, {}, 0),
     ],
     ids=[
-        "Retry-After",
-        "Retry-After before reset",
-        "reset in 30 s",
-        "reset in the past",
-        "reset in an hour",
-        "reset, but 408",
-        "reset, but 503",
-        "a date",
-        "no number",
-        "neither",
+        "Retry-After of 7 s",
+        "Retry-After of an hour",
+        "Retry-After before X-RateLimit-Reset",
+        "Retry-After that is a date",
+        "X-RateLimit-Reset in 30 s",
+        "X-RateLimit-Reset in the past",
+        "X-RateLimit-Reset in an hour",
+        "X-RateLimit-Reset that is no number",
+        "X-RateLimit-Reset of a 503",
+        "X-RateLimit-Reset of a 422",
+        "neither header",
     ],
 )
-def test_requested_wait(monkeypatch, status, headers, seconds):
+def test_seconds_to_wait(monkeypatch, status, headers, seconds):
     def now():
-        return NOW
+        return 1774947600
 
     monkeypatch.setattr(time, "time", now)
-
     response = failure(status, headers=headers)
 
-    assert _common.requested_wait(response) == seconds
+    assert _common.seconds_to_wait(response) == seconds
 
 
 # with_retry
@@ -369,20 +318,16 @@ def test_requested_wait(monkeypatch, status, headers, seconds):
 
 def get_data():
     """Send a request, as the scripts do."""
-    response = requests.get("https://app.cynco.io/api/v1/invoices", timeout=30)
+    response = requests.get(URL, timeout=30)
     return handle_response(response)["data"]
 
 
-def test_a_function_alone_is_called_once(api):
+def test_a_function_that_succeeds_is_called_once(api):
     api.replies = [success("done")]
 
     assert with_retry(get_data) == "done"
     assert len(api.requests) == 1
     assert api.sleeps == []
-
-
-def test_arguments_are_passed_on():
-    assert with_retry(divmod, 7, 2) == (3, 1)
 
 
 def test_every_attempt_gets_the_arguments(api):
@@ -406,55 +351,30 @@ def test_the_fourth_attempt_may_succeed(api):
 def test_the_error_of_the_fourth_attempt_is_raised(api):
     api.replies = [failure(500), failure(501), failure(502), failure(503)]
 
-    with pytest.raises(CyncoAPIError) as caught:
+    with pytest.raises(CyncoAPIError, match=r"^503 "):
         with_retry(get_data)
 
-    assert caught.value.status_code == 503
     assert len(api.requests) == 4
     assert len(api.sleeps) == 3
 
 
 def test_the_number_of_attempts_can_be_set(api):
-    api.replies = [failure(503), failure(503)]
+    api.replies = [failure(502), failure(503)]
 
-    with pytest.raises(CyncoAPIError):
+    with pytest.raises(CyncoAPIError, match=r"^503 "):
         with_retry(get_data, attempts=2)
-
-    assert len(api.requests) == 2
-
-
-def test_one_attempt_is_not_repeated(api):
-    api.replies = [failure(503)]
-
-    with pytest.raises(CyncoAPIError):
-        with_retry(get_data, attempts=1)
-
-    assert api.sleeps == []
 
 
 @pytest.mark.parametrize(
     ("choose", "sleeps"),
-    [
-        (min, [0.25, 0.5, 1, 2, 4, 4]),
-        (max, [0.5, 1, 2, 4, 8, 8]),
-    ],
+    [(min, [0.25, 0.5, 1]), (max, [0.5, 1, 2])],
     ids=["shortest", "longest"],
 )
-def test_waits_double_up_to_eight_seconds_and_are_random(
-    api, monkeypatch, choose, sleeps
-):
+def test_the_waits_are_random_and_double(api, monkeypatch, choose, sleeps):
     monkeypatch.setattr(random, "uniform", choose)
-    api.replies = [
-        failure(503),
-        failure(503),
-        failure(503),
-        failure(503),
-        failure(503),
-        failure(503),
-        success("done"),
-    ]
+    api.replies = [failure(503), failure(503), failure(503), success("done")]
 
-    with_retry(get_data, attempts=7)
+    with_retry(get_data)
 
     assert api.sleeps == sleeps
 
@@ -466,7 +386,7 @@ def test_a_transient_status_is_retried(api, status):
     assert with_retry(get_data) == "done"
 
 
-@pytest.mark.parametrize("status", [200, 307, 400, 401, 403, 404, 408, 409, 422, 499])
+@pytest.mark.parametrize("status", [200, 307, 400, 401, 403, 404, 409, 422, 499])
 def test_no_other_status_is_retried(api, status):
     api.replies = [failure(status)]
 
@@ -482,12 +402,12 @@ def test_no_other_status_is_retried(api, status):
         requests.ConnectionError("aborted"),
         requests.ConnectTimeout("timed out"),
         requests.ReadTimeout("timed out"),
-        requests.exceptions.ChunkedEncodingError("ended early"),
-        requests.exceptions.ProxyError("refused"),
+        ChunkedEncodingError("ended early"),
+        ProxyError("refused"),
     ],
-    ids=["connection", "connect timeout", "read timeout", "chunked encoding", "proxy"],
+    ids=["connection", "connect timeout", "read timeout", "cut short", "proxy"],
 )
-def test_no_response_is_retried(api, error):
+def test_a_request_without_a_response_is_retried(api, error):
     api.replies = [error, success("done")]
 
     assert with_retry(get_data) == "done"
@@ -495,7 +415,7 @@ def test_no_response_is_retried(api, error):
 
 @pytest.mark.parametrize(
     "error",
-    [KeyError("data"), requests.exceptions.InvalidURL("x"), OSError("disk")],
+    [KeyError("data"), InvalidURL("x"), OSError("disk")],
     ids=["KeyError", "InvalidURL", "OSError"],
 )
 def test_no_other_error_is_retried(api, error):
@@ -507,15 +427,16 @@ def test_no_other_error_is_retried(api, error):
     assert api.sleeps == []
 
 
-def test_the_requested_wait_is_kept(api):
-    api.replies = [failure(429, headers={"Retry-After": "7"}), success("done")]
+@pytest.mark.parametrize("seconds", [7, 3600])
+def test_retry_after_is_slept(api, seconds):
+    api.replies = [failure(429, headers={"Retry-After": str(seconds)}), success("done")]
 
     with_retry(get_data)
 
-    assert api.sleeps == [7]
+    assert api.sleeps == [seconds]
 
 
-def test_the_requested_wait_is_only_a_minimum(api, monkeypatch):
+def test_retry_after_is_only_a_minimum(api, monkeypatch):
     monkeypatch.setattr(random, "uniform", max)
     limited = failure(429, headers={"Retry-After": "1"})
     api.replies = [failure(503), failure(503), limited, success("done")]
@@ -523,23 +444,6 @@ def test_the_requested_wait_is_only_a_minimum(api, monkeypatch):
     with_retry(get_data)
 
     assert api.sleeps == [0.5, 1, 2]
-
-
-def test_a_wait_of_65_seconds_is_slept(api):
-    api.replies = [failure(429, headers={"Retry-After": "65"}), success("done")]
-
-    with_retry(get_data)
-
-    assert api.sleeps == [65]
-
-
-def test_a_longer_wait_is_an_error(api):
-    api.replies = [failure(429, headers={"Retry-After": "66"})]
-
-    with pytest.raises(CyncoAPIError, match=r"; retry after 66 s$"):
-        with_retry(get_data)
-
-    assert api.sleeps == []
 
 
 def test_each_retry_is_logged_with_its_cause_and_wait(api, monkeypatch, caplog):
@@ -550,9 +454,11 @@ def test_each_retry_is_logged_with_its_cause_and_wait(api, monkeypatch, caplog):
 
     with_retry(get_data)
 
-    first = "no response from app.cynco.io: Connection aborted; retrying in 0.5 s"
-    second = "429 RATE_LIMITED: Slow down [req_9]; retry after 4 s; retrying in 4.0 s"
-    assert caplog.messages == [first, second]
+    assert caplog.messages == [
+        "no response from https://app.cynco.io/api/v1: Connection aborted"
+        "; retrying in 0.5 s",
+        "429 RATE_LIMITED: Slow down [req_9]; retrying in 4.0 s",
+    ]
     assert caplog.records[0].name == "cynco"
     assert caplog.records[0].levelname == "WARNING"
 
@@ -560,69 +466,36 @@ def test_each_retry_is_logged_with_its_cause_and_wait(api, monkeypatch, caplog):
 # describe
 
 
-@pytest.fixture
-def closed_port():
-    """A port on localhost that refuses connections."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return server.getsockname()[1]
-
-
-def test_a_refused_connection_names_its_own_host_and_the_cause(closed_port):
+def test_a_refused_connection_is_described_by_base_url_and_cause():
     with pytest.raises(requests.ConnectionError) as caught:
-        requests.get(f"http://127.0.0.1:{closed_port}/hook?token=secret", timeout=5)
+        requests.get("http://127.0.0.1:1/hook?token=secret", timeout=5)
 
-    text = describe(caught.value)
-    assert text.startswith(f"no response from 127.0.0.1:{closed_port}: [")
+    text = _common.describe(caught.value)
+
+    assert text.startswith("no response from https://app.cynco.io/api/v1: [")
     assert "refused" in text
-    assert "hook" not in text
+    assert "Max retries" not in text
     assert "secret" not in text
 
 
-def test_a_refused_proxy_is_said_to_be_one(closed_port):
-    proxies = {"http": f"http://127.0.0.1:{closed_port}"}
+def test_an_error_that_the_caller_handles_is_no_cause():
+    try:
+        raise KeyError("whsec_other")
+    except KeyError:
+        with pytest.raises(requests.ConnectionError) as caught:
+            requests.get("http://127.0.0.1:1/", timeout=5)
 
-    with pytest.raises(requests.exceptions.ProxyError) as caught:
-        requests.get("http://127.0.0.1:1/", proxies=proxies, timeout=5)
-
-    text = describe(caught.value)
-    assert text.startswith("no response through your proxy: [")
-    assert "refused" in text
-
-
-def test_the_innermost_cause_is_named():
-    error = requests.ConnectionError("HTTPSConnectionPool(host='app.cynco.io')")
-    error.__context__ = OSError("Max retries exceeded")
-    error.__context__.__context__ = socket.gaierror(-2, "Name or service not known")
-
-    text = "no response from app.cynco.io: [Errno -2] Name or service not known"
-    assert describe(error) == text
-
-
-@pytest.mark.parametrize(
-    "handled", [KeyError("whsec_other"), CyncoAPIError(409, "C", "M")], ids=repr
-)
-def test_an_error_that_the_caller_handles_is_no_cause(closed_port, handled):
-    def request_while_handling():
-        try:
-            raise handled
-        except type(handled):
-            requests.get(f"http://127.0.0.1:{closed_port}/", timeout=5)
-
-    with pytest.raises(requests.ConnectionError) as caught:
-        request_while_handling()
-
-    text = describe(caught.value)
-    assert "refused" in text
-    assert str(handled) not in text
-
-
-def test_an_error_without_a_cause_is_its_own():
-    error = requests.ReadTimeout("timed out")
-
-    assert describe(error) == "no response from app.cynco.io: timed out"
+    assert "refused" in _common.describe(caught.value)
 
 
 # run
+
+
+def stop(main):
+    """Return what run() exits with: given a text, Python prints it and exits with 1."""
+    with pytest.raises(SystemExit) as caught:
+        _common.run(main)
+    return caught.value.code
 
 
 def raising(error):
@@ -639,10 +512,7 @@ def test_the_exit_code_is_that_of_main(code):
     def main():
         return code
 
-    with pytest.raises(SystemExit) as stop:
-        _common.run(main)
-
-    assert stop.value.code == code
+    assert stop(main) == code
 
 
 @pytest.mark.parametrize(
@@ -652,19 +522,35 @@ def test_the_exit_code_is_that_of_main(code):
         (CyncoAPIError(503, "C", "Try later"), "Error: 503 C: Try later"),
         (
             requests.ConnectionError("aborted"),
-            "Error: no response from app.cynco.io: aborted",
+            "Error: no response from https://app.cynco.io/api/v1: aborted",
         ),
-        (requests.exceptions.InvalidURL("No host supplied"), "Error: No host supplied"),
+        (OSError(28, "No space left"), "Error: [Errno 28] No space left"),
         (KeyboardInterrupt(), "\nStopped."),
     ],
-    ids=["CyncoError", "CyncoAPIError", "no response", "InvalidURL", "Ctrl-C"],
+    ids=["CyncoError", "CyncoAPIError", "no response", "OSError", "Ctrl-C"],
 )
 def test_an_expected_failure_is_one_line(error, line):
-    with pytest.raises(SystemExit) as stop:
-        _common.run(raising(error))
+    assert stop(raising(error)) == line
 
-    # Given a text, Python prints it to stderr and exits with 1.
-    assert stop.value.code == line
+
+def test_invalid_url_is_one_line():
+    def main():
+        requests.get("https://app.cynco.io:port/api/v1", timeout=5)
+
+    line = "Error: Failed to parse: 'app.cynco.io:port' is not a valid host or port"
+    assert stop(main) == line
+
+
+def test_a_missing_certificate_file_is_one_line(monkeypatch):
+    def main():
+        requests.get("https://127.0.0.1:1/", timeout=5)
+
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "missing.pem")
+
+    line = stop(main)
+
+    assert line.startswith("Error: Could not find a suitable TLS CA certificate")
+    assert line.endswith("missing.pem")
 
 
 def test_a_bug_keeps_its_traceback():
@@ -672,166 +558,110 @@ def test_a_bug_keeps_its_traceback():
         _common.run(raising(KeyError("customer_id")))
 
 
-def test_the_stdout_of_a_notebook_is_left_alone(monkeypatch):
-    monkeypatch.setattr(sys, "stdout", io.StringIO())  # it has no reconfigure()
+def test_a_header_that_is_no_text_keeps_its_traceback():
+    def main():
+        requests.get(URL, headers={"X-Page": 1}, timeout=5)
 
-    with pytest.raises(SystemExit) as stop:
-        _common.run(raising(CyncoError("No key")))
-
-    assert stop.value.code == "Error: No key"
+    with pytest.raises(InvalidHeader, match="X-Page"):
+        _common.run(main)
 
 
-CHINESE = r"""
+def test_json_that_cannot_be_sent_keeps_its_traceback():
+    def main():
+        requests.post(URL, json={"amount": float("nan")}, timeout=5)
+
+    with pytest.raises(InvalidJSONError):
+        _common.run(main)
+
+
+def test_json_that_cannot_be_read_keeps_its_traceback():
+    def main():
+        reply(b"<html>").json()
+
+    with pytest.raises(JSONDecodeError):
+        _common.run(main)
+
+
+def test_a_character_that_stdout_lacks_is_printed_as_its_code(monkeypatch):
+    def main():
+        print("\u6c38")
+
+    written = io.BytesIO()
+    stdout = io.TextIOWrapper(written, encoding="ascii", newline="\n")
+    monkeypatch.setattr(sys, "stdout", stdout)
+
+    assert stop(main) is None
+
+    assert written.getvalue() == b"\\u6c38\n"
+
+
+def test_a_notebook_has_a_stdout_without_reconfigure(monkeypatch):
+    def main():
+        print("a line")
+        return 0
+
+    stdout = io.StringIO()
+    monkeypatch.setattr(sys, "stdout", stdout)
+
+    assert stop(main) == 0
+
+    assert stdout.getvalue() == "a line\n"
+
+
+def test_an_os_error_does_not_end_the_kernel_of_a_notebook(monkeypatch):
+    monkeypatch.setattr(sys, "stdout", io.StringIO())
+
+    # os._exit() would end this process; SystemExit ends only a notebook's cell.
+    assert stop(raising(OSError("disk full"))) == "Error: disk full"
+
+
+PRINT_A_LINE = """
 import _common
 
 
 def main():
-    print("\u6c38")
+    print("a line")
 
 
 _common.run(main)
 """
 
 
-def test_a_console_without_a_letter_shows_its_code():
-    done = run("-c", CHINESE, PYTHONIOENCODING="ascii")
-
-    assert done.returncode == 0
-    assert done.stdout == "\\u6c38\n"
-    assert done.stderr == ""
-
-
-def test_a_certificate_file_that_is_missing_is_one_line(closed_port):
-    done = run(
-        "01_list_invoices.py",
-        CYNCO_BASE_URL=f"https://127.0.0.1:{closed_port}",
-        REQUESTS_CA_BUNDLE="missing.pem",
+def print_a_line_to(stdout):
+    """Print a line in a process with this stdout."""
+    return subprocess.run(
+        [sys.executable, "-c", PRINT_A_LINE],
+        cwd=ROOT,
+        stdout=stdout,
+        stderr=subprocess.PIPE,
+        encoding="utf-8",
+        timeout=15,
+        check=False,
     )
-
-    assert done.returncode == 1
-    assert done.stdout == ""
-    assert done.stderr.startswith("Error: Could not find a suitable TLS CA certificate")
-    assert done.stderr.endswith("missing.pem\n")
-    assert done.stderr.count("\n") == 1
-
-
-# Scripts whose stdout is on a full disk, and a pipe that nobody reads.
-FULL_DISK = """
-import os
-import _common
-
-
-def main():
-    print("a line")
-
-
-os.dup2(os.open("/dev/full", os.O_WRONLY), 1)
-_common.run(main)
-"""
-CLOSED_PIPE = """
-import os
-import _common
-
-
-def main():
-    print("a line")
-
-
-reader, writer = os.pipe()
-os.close(reader)
-os.dup2(writer, 1)
-_common.run(main)
-"""
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="Linux has /dev/full")
 def test_a_full_disk_is_one_line():
-    done = run("-c", FULL_DISK, PYTHONUNBUFFERED="")
+    with open("/dev/full", "w") as full:
+        done = print_a_line_to(full)
 
     assert done.returncode == 1
     assert done.stderr == "Error: [Errno 28] No space left on device\n"
 
 
 @pytest.mark.skipif(os.name == "nt", reason="a pipe without a reader, as POSIX has it")
-def test_a_closed_pipe_ends_quietly():
-    done = run("-c", CLOSED_PIPE, PYTHONUNBUFFERED="")
+def test_a_pipe_that_head_has_closed_is_at_most_one_line():
+    reader, writer = os.pipe()
+    os.close(reader)
+
+    done = print_a_line_to(writer)
+    os.close(writer)
 
     assert done.returncode == 1
-    assert done.stderr == ""
+    assert done.stderr in ("", "Error: [Errno 32] Broken pipe\n")
 
 
-# Money
-
-
-@pytest.mark.parametrize(
-    "amount",
-    [
-        {"total": 162000},
-        {"total": "162000"},
-        {"totalAmount": 1620},
-        {"totalAmount": Decimal("1620.00")},
-        {"totalAmount": "1620.00"},
-    ],
-    ids=["guide", "guide, text", "whole", "OpenAPI", "OpenAPI, text"],
-)
-def test_the_total_of_an_invoice_in_both_shapes(amount):
-    total = _common.invoice_total({"currency": "MYR", **amount})
-
-    assert str(total) == "1620.00"
-
-
-def test_a_total_of_null_is_none():
-    assert _common.invoice_total({"currency": "MYR", "totalAmount": None}) is None
-
-
-def test_an_invoice_without_a_total_is_no_zero():
-    with pytest.raises(KeyError, match=r"^'totalAmount'$"):
-        _common.invoice_total({"currency": "MYR", "amount": 5})
-
-
-@pytest.mark.parametrize(
-    "amount", [Decimal("1620.50"), "1620.50", "-1620.50"], ids=repr
-)
-def test_a_fraction_is_not_in_minor_units(amount):
-    with pytest.raises(CyncoError, match=r"1620\.50 MYR has a fraction: "):
-        _common.invoice_total({"currency": "MYR", "total": amount})
-
-
-@pytest.mark.parametrize(
-    ("amount", "currency", "text"),
-    [
-        (162000, "MYR", "1620.00"),
-        ("-5", "MYR", "-0.05"),
-        (0, "MYR", "0.00"),
-        (500, "JPY", "500"),
-        (1005, "KWD", "1.005"),
-        (12345678901234567, "MYR", "123456789012345.67"),
-    ],
-)
-def test_from_minor(amount, currency, text):
-    assert str(_common.from_minor(amount, currency)) == text
-
-
-@pytest.mark.parametrize(
-    ("amount", "currency", "text"),
-    [
-        (1620, "MYR", "1620.00"),
-        ("-0.05", "MYR", "-0.05"),
-        (0.0, "MYR", "0.00"),
-        (500.0, "JPY", "500"),
-        (1.005, "KWD", "1.005"),
-        (0.30000000000000004, "MYR", "0.30"),
-        (Decimal("279714.24000000005"), "MYR", "279714.24"),
-    ],
-)
-def test_from_major(amount, currency, text):
-    assert str(_common.from_major(amount, currency)) == text
-
-
-@pytest.mark.parametrize("amount", [1620.505, "1620.505"], ids=["number", "text"])
-def test_a_fraction_of_the_smallest_unit_is_not_rounded_away(amount):
-    assert str(_common.from_major(amount, "MYR")) == "1620.505"
-
+# decimals
 
 NO_DECIMALS = "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF"
 THREE_DECIMALS = "BHD IQD JOD KWD LYD OMR TND"
@@ -852,15 +682,105 @@ def test_all_others_have_two_decimals(currency):
     assert str(_common.from_minor(1234567, currency)) == "12345.67"
 
 
+# from_minor and from_major
+
+
 @pytest.mark.parametrize(
     ("amount", "currency", "text"),
     [
-        (Decimal("1620.00"), "MYR", "MYR 1,620.00"),
-        (Decimal("-1234567.89"), "MYR", "MYR -1,234,567.89"),
-        (Decimal("500"), "JPY", "JPY 500"),
-        (None, "MYR", "-"),
+        (162000, "MYR", "1620.00"),
+        ("-5", "MYR", "-0.05"),
+        (0, "MYR", "0.00"),
+        (500, "JPY", "500"),
+        (1005, "KWD", "1.005"),
+        (12345678901234567, "MYR", "123456789012345.67"),
     ],
-    ids=["MYR", "negative", "JPY", "none"],
 )
-def test_format_money(amount, currency, text):
-    assert _common.format_money(amount, currency) == text
+def test_from_minor(amount, currency, text):
+    assert str(_common.from_minor(amount, currency)) == text
+
+
+@pytest.mark.parametrize("amount", ["1620.00", Decimal("1620.00")], ids=repr)
+def test_1620_00_is_not_in_minor_units(amount):
+    message = "1620.00 MYR has a decimal point: not in minor units"
+
+    with pytest.raises(CyncoError, match=f"^{message}$"):
+        _common.from_minor(amount, "MYR")
+
+
+@pytest.mark.parametrize("amount", ["0.5", Decimal("-0.5")], ids=repr)
+def test_half_a_sen_is_an_error_in_minor_units(amount):
+    with pytest.raises(CyncoError, match=r"0\.5 MYR has a decimal point"):
+        _common.from_minor(amount, "MYR")
+
+
+@pytest.mark.parametrize(
+    ("amount", "currency", "text"),
+    [
+        (1620, "MYR", "1620.00"),
+        ("-0.05", "MYR", "-0.05"),
+        (0.0, "MYR", "0.00"),
+        (500.0, "JPY", "500"),
+        (1.005, "KWD", "1.005"),
+        (0.30000000000000004, "MYR", "0.30"),
+        (Decimal("279714.24000000005"), "MYR", "279714.24"),
+    ],
+)
+def test_from_major(amount, currency, text):
+    assert str(_common.from_major(amount, currency)) == text
+
+
+@pytest.mark.parametrize(
+    "amount", [16.205, "16.205", Decimal("16.205"), Decimal("16.195")], ids=repr
+)
+def test_half_a_sen_is_an_error_in_major_units(amount):
+    message = f"{amount} MYR has more decimals than MYR has"
+
+    with pytest.raises(CyncoError, match=f"^{message}$"):
+        _common.from_major(amount, "MYR")
+
+
+# invoice_total
+
+
+@pytest.mark.parametrize(
+    "amount",
+    [
+        {"total": 162000},
+        {"total": "162000"},
+        {"totalAmount": 1620},
+        {"totalAmount": Decimal("1620.00")},
+        {"totalAmount": "1620.00"},
+    ],
+    ids=["guide", "guide, text", "OpenAPI, whole", "OpenAPI", "OpenAPI, text"],
+)
+def test_the_total_of_an_invoice_in_both_shapes(amount):
+    total = _common.invoice_total({"currency": "MYR", **amount})
+
+    assert str(total) == "1620.00"
+
+
+def test_a_total_of_null_is_none():
+    assert _common.invoice_total({"currency": "MYR", "totalAmount": None}) is None
+
+
+def test_an_invoice_without_a_total_is_no_zero():
+    with pytest.raises(KeyError, match=r"^'totalAmount'$"):
+        _common.invoice_total({"currency": "MYR", "amount": 5})
+
+
+# format_money
+
+
+def test_thousands_are_separated_by_commas():
+    text = _common.format_money(Decimal("-1234567.89"), "MYR")
+
+    assert text == "MYR -1,234,567.89"
+
+
+def test_an_amount_in_jpy_has_no_decimals():
+    assert _common.format_money(Decimal("500"), "JPY") == "JPY 500"
+
+
+def test_no_amount_is_a_dash():
+    assert _common.format_money(None, "MYR") == "-"
