@@ -1,23 +1,23 @@
-"""Read every invoice, page by page.
+"""Read every invoice, page by page, and add them up.
 
 In this example you will see:
-    1. paging by cursor, a bookmark that the API hands out: the one to use
-    2. paging by offset, and what it can miss
-    3. the invoices as a CSV file
+    1. paging by cursor: a bookmark in the list, which the API hands out with each page
+    2. paging by offset: how many invoices to skip, and why that can miss one
+    3. iterate_invoices: by cursor if the API sends cursors, else by offset
 
 Usage:
     python 03_pagination.py --status all
-    python 03_pagination.py --status all --csv invoices.csv
+    python 03_pagination.py --mode offset
     python tests/sandbox.py 03_pagination.py      (needs no account)
+    python tests/sandbox.py --shape sdk 03_pagination.py
+        (OpenAPI's shape, but without cursors; most likely what the live service sends)
 """
 
 import argparse
-import csv
-import os
 import sys
 from collections.abc import Iterable, Iterator
 from decimal import Decimal
-from typing import Any
+from itertools import chain
 
 import requests
 
@@ -33,193 +33,137 @@ from _common import (
     with_retry,
 )
 
-# As many per page as the API allows. Without `sort`, it sorts by date of creation.
-# With "asc", an invoice that is created while you read comes last and moves no other.
+# As many on a page as the API allows. The API sorts by date of creation; "asc" puts the
+# oldest first, so that an invoice that is created while you read comes at the end.
 PAGE = {"limit": 100, "order": "asc"}
-FIELDS = ["invoiceNumber", "customerName", "status", "dueDate", "currency"]
 
 
-def get_page(session: requests.Session, params: dict) -> tuple[list[dict], dict]:
-    """Return the invoices of one page, and the pagination that came with them."""
-    response = session.get(
+def get_page(session: requests.Session, params: dict) -> dict:
+    """Return the envelope of one page.
+
+    {"data": [...], "pagination": {"hasMore": true, "nextCursor": "3230...", ...}, ...}
+    """
+    response = session.get(  # like requests.get, but with one connection for all pages
         f"{BASE_URL}/invoices", headers=auth_headers(), params=params, timeout=TIMEOUT
     )
-    envelope = handle_response(response)
-    return envelope["data"], envelope["pagination"]
+    return handle_response(response)
 
 
-def iterate_invoices(**filters: str | None) -> Iterator[dict]:
-    """Yield every invoice, by cursor: a mark after which the next page begins.
-
-    `filters`: query parameters, such as status="paid"; None is not sent. The API
-    ignores a parameter that it does not know: with a misspelt one, you get everything.
-    Memory use does not grow with the number of invoices (by offset, it does): `yield`
-    hands out those of a page before the next is requested.
-    Raises CyncoAPIError, and CyncoError if the API repeats a page or stops too early.
-    """
-    params: dict[str, Any] = {**filters, **PAGE}
-    count = 0
-    total = 0  # as last reported by the API
-    highest_total = 0
-    previous_ids: set[str] = set()
-    with requests.Session() as session:  # one connection for all pages
-        while True:
-            invoices, pagination = with_retry(get_page, session, params)
-            cursor = pagination.get("nextCursor")
-            # Some servers send no cursor with the first page: then read by offset.
-            if count == 0 and pagination["hasMore"] and not cursor:
-                log.warning("No cursor, as is usual in OpenAPI's shape: using offsets")
-                yield from list_by_offset(**filters)
-                return
-            ids = {invoice["id"] for invoice in invoices}
-            if ids & previous_ids:
-                raise CyncoError(f"paging: repeated invoices after the first {count}")
-            yield from invoices
-            count += len(invoices)
-            total = pagination.get("total") or total  # not every page has one
-            highest_total = max(highest_total, total)
-            # More than there ever were: the API repeats itself.
-            if total and count > highest_total:
-                raise CyncoError(
-                    f"paging: received {count} of {highest_total} invoices"
-                )
-            if not pagination["hasMore"]:
-                break
-            if not invoices or not cursor:
-                raise CyncoError(f"paging: no next page after {count} invoices")
-            params["cursor"] = cursor
-            previous_ids = ids
-    check_count(count, total)  # the last total: who left the list is not missing
-
-
-def list_by_offset(**filters: str | None) -> Iterator[dict]:
-    """Yield every invoice, by offset: how many invoices to skip (0, 100, 200).
-
-    If an invoice leaves the list while you read (you list what is overdue, and one is
-    paid), those after it move up by one place, and one of them is missed. Then fewer
-    come than the API reported, and this raises CyncoError. If another joins the list at
-    the same time, even this check does not see it. By cursor, none is missed.
-    """
-    params: dict[str, Any] = {**filters, **PAGE}
-    seen: set[str] = set()  # ids
-    highest_total = 0  # as it falls when an invoice leaves
-    page = 1
+def pages_by_cursor(filters: dict) -> Iterator[dict]:
+    """Yield every page. With each, the API sends the cursor of the next one."""
+    params = {**PAGE, **filters}
     with requests.Session() as session:
         while True:
-            params["offset"] = (page - 1) * params["limit"]  # for the guide's shape
-            params["page"] = page  # for OpenAPI's shape
-            invoices, pagination = with_retry(get_page, session, params)
-            count_before = len(seen)
-            for invoice in invoices:
-                if invoice["id"] not in seen:
-                    seen.add(invoice["id"])
-                    yield invoice
-            highest_total = max(highest_total, pagination.get("total") or 0)
-            if not pagination["hasMore"]:
+            page = with_retry(get_page, session, params)
+            yield page
+            cursor = page["pagination"].get("nextCursor")
+            if not page["pagination"]["hasMore"] or not cursor:
                 break
-            if len(seen) == count_before:
-                raise CyncoError(f"paging: nothing new after {count_before} invoices")
-            page += 1
-    check_count(len(seen), highest_total)
+            params["cursor"] = cursor
 
 
-def check_count(count: int, total: int) -> None:
-    """Raise CyncoError if fewer invoices came than the API reported."""
-    if count < total:
-        raise CyncoError(f"received only {count} of {total} invoices; run it again")
+def pages_by_offset(filters: dict) -> Iterator[dict]:
+    """Yield every page. With each request, say how many invoices to skip: 0, 100, 200.
+
+    Say that you have read 100 of 300 overdue invoices, and one of those 100 is paid. It
+    leaves the list, and the rest move up by one place. Offset 100 now skips one that
+    you have not read. A cursor marks the last one that you have read: none is skipped.
+    """
+    params = {**PAGE, **filters, "offset": 0, "page": 1}
+    with requests.Session() as session:
+        while True:
+            page = with_retry(get_page, session, params)
+            yield page
+            if not page["pagination"]["hasMore"]:
+                break
+            params["offset"] += params["limit"]  # used in the guide's shape (see 01)
+            params["page"] += 1  # used in OpenAPI's; each ignores the other
 
 
-# You can use iterate_invoices and list_by_offset without reading on.
+def iterate_invoices(**filters: str) -> Iterator[dict]:
+    """Yield every invoice. Memory use does not grow with their number.
+
+    `filters` are query parameters: iterate_invoices(status="paid"). The API ignores a
+    parameter that it does not know: with a misspelt one, you get every invoice.
+    Raises CyncoAPIError, and CyncoError if the list changes and invoices are missing.
+    If that happens, read without a status, so that an invoice stays in the list when it
+    is paid, and filter in your own loop.
+    """
+    pages = pages_by_cursor(filters)
+    first_page = next(pages)  # to see if it has a cursor
+    pagination = first_page["pagination"]
+    if pagination["hasMore"] and not pagination.get("nextCursor"):
+        log.warning("The API sends no cursors: reading by offset")
+        # check (below) yields the invoices, and raises if some are missing.
+        yield from check(pages_by_offset(filters), by_cursor=False)
+    else:
+        # chain puts the first page back in front of the others.
+        yield from check(chain([first_page], pages), by_cursor=True)
 
 
-def add_up(invoices: Iterable[dict]) -> tuple[int, dict[str, Decimal]]:
-    """Return how many there are, and a total for each currency, in major units."""
+# You may stop reading here. Below: the check that no invoice is missing, main().
+
+
+def check(pages: Iterable[dict], by_cursor: bool) -> Iterator[dict]:
+    """Yield the invoices of all pages. Raises CyncoError if some are missing.
+
+    Each page has a total: how many invoices are in the list now. By cursor, the count
+    must reach the last page's total. By offset, it must reach the highest total of any
+    page: when an invoice leaves, one that we had not read is skipped, and the total
+    falls with it. (If another one joins meanwhile, we cannot tell.)
+    """
     count = 0
-    totals: dict[str, Decimal] = {}
-    for invoice in invoices:
-        count += 1
-        show_progress(count)
-        currency = invoice["currency"]
-        amount = invoice_total(invoice)
-        if amount is None:
-            print(f"{invoice['invoiceNumber']} has no total", file=sys.stderr)
-        else:
-            totals[currency] = totals.get(currency, Decimal(0)) + amount
-    return count, totals
-
-
-def write_csv(invoices: Iterable[dict], path: str) -> int:
-    """Write the invoices to a CSV file, which Excel can open; return how many."""
-    path = os.path.realpath(path)  # where a symbolic link leads
-    part = f"{path}.{os.getpid()}.part"
-    try:
-        count = write_rows(invoices, part)
-        # Only now, so that a failed export leaves the previous one as it was.
-        os.replace(part, path)
-    finally:
-        if os.path.exists(part):
-            os.remove(part)
-    return count
-
-
-def write_rows(invoices: Iterable[dict], path: str) -> int:
-    count = 0
-    # utf-8-sig begins with a byte order mark: without one, Excel garbles Chinese names.
-    with open(
-        path, "w", encoding="utf-8-sig", errors="backslashreplace", newline=""
-    ) as file:
-        writer = csv.DictWriter(file, [*FIELDS, "total"])
-        writer.writeheader()
-        for invoice in invoices:
-            row: dict[str, Any] = {"total": invoice_total(invoice)}
-            for field in FIELDS:
-                row[field] = plain_text(invoice[field])
-            writer.writerow(row)
-            count += 1
-            show_progress(count)
-    return count
-
-
-def plain_text(cell: Any) -> Any:
-    """Escape a cell that a spreadsheet would run as a formula: =A1 becomes '=A1."""
-    if isinstance(cell, str) and cell.startswith(("=", "+", "-", "@", "\t", "\r")):
-        return f"'{cell}"
-    return cell
-
-
-def show_progress(count: int) -> None:
-    if count % 1000 == 0:
-        print(f"{count:,} invoices", file=sys.stderr)
+    highest_total = 0
+    ids: set[str] = set()
+    for page in pages:
+        total = page["pagination"].get("total", 0)  # by cursor, total may be missing
+        highest_total = max(highest_total, total)
+        has_more = page["pagination"]["hasMore"]
+        previous_ids = ids
+        ids = {invoice["id"] for invoice in page["data"]}
+        is_repeated = bool(ids & previous_ids)  # an invoice is in both pages
+        if is_repeated or not ids:  # the next pages could be like this one for ever
+            break
+        yield from page["data"]
+        count += len(page["data"])
+    expected = total  # of the last page
+    if not by_cursor:
+        expected = highest_total
+    if is_repeated or has_more or count < expected:
+        raise CyncoError(
+            f"received only {count} of {expected} invoices. If the list changes while "
+            "you read it, read all invoices, without a status, and filter in your own "
+            "loop"
+        )
 
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Read every invoice.")
     parser.add_argument("--status", default="paid", help="as in 01 (default: paid)")
-    parser.add_argument("--mode", default="both", choices=["cursor", "offset", "both"])
-    parser.add_argument("--csv", metavar="FILE", help="export to this file, by cursor")
+    parser.add_argument("--mode", default="cursor", choices=["cursor", "offset"])
     args = parser.parse_args(argv)
-    if args.csv == "":
-        parser.error("--csv needs the name of a file")
-    status = args.status
-    if status == "all":
-        status = None
+    filters = {}
+    if args.status != "all":
+        filters["status"] = args.status
 
-    if args.csv:
-        count = write_csv(iterate_invoices(status=status), args.csv)
-        print(f"{count:,} invoices in {args.csv}")
-        return 0
-    if args.mode in ("cursor", "both"):
-        print_totals("By cursor", iterate_invoices(status=status))
-    if args.mode in ("offset", "both"):
-        print_totals("By offset", list_by_offset(status=status))
-    return 0
-
-
-def print_totals(title: str, invoices: Iterable[dict]) -> None:
-    count, totals = add_up(invoices)
-    print(f"{title}: {count:,} invoices")
-    for currency, total in sorted(totals.items()):  # they cannot be added together
+    if args.mode == "cursor":
+        invoices = iterate_invoices(**filters)
+    else:
+        invoices = check(pages_by_offset(filters), by_cursor=False)
+    count = 0
+    totals: dict[str, Decimal] = {}  # by currency: they cannot be added together
+    for invoice in invoices:
+        count += 1
+        currency = invoice["currency"]
+        amount = invoice_total(invoice)
+        if amount is None:  # OpenAPI's shape allows that
+            print(f"{invoice['invoiceNumber']} has no total", file=sys.stderr)
+        else:
+            totals[currency] = totals.get(currency, Decimal(0)) + amount
+    print(f"{count:,} invoices")
+    for currency, total in sorted(totals.items()):
         print(f"  {currency} {total:>16,}")
+    return 0
 
 
 if __name__ == "__main__":

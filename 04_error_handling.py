@@ -145,8 +145,6 @@ def show_retries() -> None:
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Provoke errors, harmlessly.")
     parser.parse_args(argv)
-    auth_headers()  # raises now if there is no API key
-
     show_failure("POST /customers with broken JSON", send_broken_json())
     show_failure("GET /invoices with a wrong key", send_wrong_key())
     show_failure(

@@ -1,9 +1,12 @@
-"""Receive webhooks: verify, store, respond 200, and handle in the background.
+"""Receive webhooks: verify the event, store it, respond 200, and then handle it.
 
 In this example you will see:
-    1. how to verify a delivery: HMAC-SHA256 over its bytes, compared in constant time
+    1. how to verify that an event is from Cynco: HMAC-SHA256 over its bytes
     2. how to lose no event: it is on disk before we respond 200
-    3. how to route each event to one of your functions, by its type
+    3. how to route events to your functions, by their type
+
+In development, one process does it all. In production, run two: a web server, which
+verifies, stores and responds; and 05_webhooks.py --handle, which calls your functions.
 
 Usage:
     python tests/sandbox.py 05_webhooks.py      (needs no account)
@@ -13,92 +16,96 @@ Usage:
 import argparse
 import hashlib
 import hmac
+import inspect
 import json
 import logging
 import os
+import signal
+import socket
 import sqlite3
-import sys
 import threading
 import time
 from collections.abc import Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from decimal import Decimal
 
-from flask import Blueprint, Flask, request
+from flask import Flask, request
+from werkzeug.serving import make_server
 
 from _common import CyncoError, format_money, from_minor, invoice_total, log, run
 
-INBOX_FILE = os.path.abspath(os.environ.get("CYNCO_INBOX", "webhook_events.db"))
-# Seconds before retrying an event whose handler failed or was cut off. Each event has
-# three attempts. If a handler takes longer, another process may handle the event, too.
-RETRY_AFTER = 600
-
-# To use these routes in your own Flask application: start_inbox(), and then
-# app.register_blueprint(webhooks).
-webhooks = Blueprint("webhooks", __name__)
+app = Flask(__name__)
+app.config["MAX_CONTENT_LENGTH"] = 1_000_000  # bytes; Flask refuses a longer request
 
 
-def verify_signature(body: bytes, headers: Mapping[str, str], secret: str) -> bool:
-    """Return whether `body` was signed with `secret` within 300 s of now. Never raises.
+def verify_signature(body: bytes, headers: Mapping[str, str], secret: str) -> None:
+    """Raise ValueError, with the reason, if Cynco did not sign `body` just now.
 
-    HMAC is a checksum that takes a secret to compute. Only Cynco and you have it.
+    The signature is an HMAC: a checksum that takes a secret to compute. Only Cynco and
+    you have the secret, so nobody else can sign. To verify:
+    1. Read the time and the signature from the headers.
+    2. Compute the signature that the body should have.
+    3. Compare the two signatures.
+    4. Check that the time is within 300 seconds of now.
     """
-    # 1. Read the time and the signatures. Header names may be in upper or lower case,
-    #    and there are two header formats:
+    # 1. Read the time and the signature. Cynco documents two header formats, and their
+    #    names may come in upper or lower case:
     #    X-Webhook-Timestamp: 1774947600 and X-Webhook-Signature: 5257a8...
     #    Cynco-Signature: t=1774947600,v1=5257a8...
     values = {}
     for name, value in headers.items():
         values[name.lower()] = value
     timestamp = values.get("x-webhook-timestamp", "")
-    signatures = [values.get("x-webhook-signature", "")]
+    signatures = [values.get("x-webhook-signature", "")]  # there may be several
     for part in values.get("cynco-signature", "").split(","):
-        field, _, text = part.strip().partition("=")
-        if field == "t":
-            timestamp = text
-        if field == "v1":  # there are two while a secret is being replaced
-            signatures.append(text)
-    if not secret or not timestamp.isdecimal():
-        return False
-    # 2. Compute the signature ourselves, over the timestamp, a dot, and the body.
+        key, _, value = part.strip().partition("=")  # "v1=5257a8" -> "v1", "5257a8"
+        if key == "t":
+            timestamp = value
+        if key == "v1":  # while you replace the secret, two: by the old and the new one
+            signatures.append(value)
+    if not timestamp.isdecimal():
+        raise ValueError("not signed")
+
+    # 2. Compute the HMAC of the time, a dot, and the body as it came: parsing the JSON
+    #    and writing it again could change its spaces. The time is signed as well, so
+    #    nobody can change it.
+    if not secret:  # with an empty one, anybody could sign
+        raise ValueError("there is no secret to verify with")
     signed = timestamp.encode() + b"." + body
-    key = secret.encode(errors="replace")
-    expected = hmac.new(key, signed, hashlib.sha256).hexdigest()
-    # 3. Compare in constant time: == stops at the first wrong letter, and the time it
-    #    takes would tell a forger where that is.
+    expected = hmac.new(secret.encode(), signed, hashlib.sha256).hexdigest()
+
+    # 3. Compare, but not with ==, which stops at the first wrong letter: the time that
+    #    it takes would tell a forger how many letters are right.
+    matches = False
     for signature in signatures:
-        theirs = signature.encode(errors="replace")  # a forger may send anything
-        if hmac.compare_digest(expected.encode(), theirs):
-            # 4. Check the time: an old delivery may be a copy that a thief sends again.
-            return abs(time.time() - float(timestamp)) <= 300
-    return False
+        if hmac.compare_digest(expected.encode(), signature.encode()):
+            matches = True
+    if not matches:
+        raise ValueError("signed with another secret, or changed on the way")
+
+    # 4. Check the time: an old delivery may be a copy that a thief sends again.
+    age = time.time() - float(timestamp)
+    if abs(age) > 300:
+        raise ValueError(f"signed {age:,.0f} seconds ago: is the clock right?")
 
 
-@webhooks.post("/")  # the bare address of a tunnel
-@webhooks.post("/webhooks/cynco", strict_slashes=False)
+@app.post("/")  # the bare address of a tunnel
+@app.post("/webhooks/cynco", strict_slashes=False)  # with or without a "/" at the end
 def receive() -> tuple[dict, int]:
-    """Respond 200 once the event is stored.
-
-    If storing it fails, Flask responds 500, and Cynco resends it, up to three times.
-    """
-    # The bytes as they came: parsing the JSON and writing it again could change them.
+    """Respond 200 once the event is stored. Without a 200, Cynco sends it again."""
+    secret = webhook_secret()
     body = request.get_data()
-    is_genuine = False
-    # While a secret is being replaced, CYNCO_WEBHOOK_SECRET holds the new and the old.
-    for secret in webhook_secrets():
-        if verify_signature(body, dict(request.headers), secret):
-            is_genuine = True
-    if not is_genuine:
-        log.warning("Rejected: wrong secret, changed body, or over 300 seconds old")
-        return {"error": "invalid signature"}, 401
     try:
-        event_id = json.loads(body)["id"]
-    except (ValueError, TypeError, KeyError, RecursionError):
-        event_id = None
-    if not event_id:
-        return {"error": "not an event with an id"}, 400
-    is_new = store_event(str(event_id), body)
-    return {"received": True, "new": is_new}, 200
+        verify_signature(body, dict(request.headers), secret)
+    except ValueError as error:
+        log.warning("Rejected: %s", error)
+        return {"error": "invalid signature"}, 401
+    event = json.loads(body)
+    store_event(event["id"], body)
+    return {"received": True}, 200
+
+
+# The handlers: replace them with your own.
 
 
 def on_invoice_created(invoice: dict) -> None:
@@ -120,7 +127,8 @@ def on_customer_created(customer: dict) -> None:
 
 
 def on_payment_received(payment: dict) -> None:
-    amount = from_minor(payment["amount"], payment["currency"])  # in both shapes
+    # The amount of a payment is always in minor units.
+    amount = from_minor(payment["amount"], payment["currency"])
     money = format_money(amount, payment["currency"])
     print(f"Received {money} by {payment['method']}")
 
@@ -135,153 +143,195 @@ HANDLERS = {
 
 
 def handle_event(event: dict) -> None:
-    """Call the handler for an event's type. Handlers run one at a time, in a thread.
+    """Call the handler for an event's type. Raises what the handler raises.
 
-    If a handler sends requests, give each a timeout: one that hangs stops all handling.
-    After an error or a crash, an event is handled again. If it must not do its work
-    twice, pass event["id"] to the handler as well, skip an id that you have saved, and
-    save it in the same database transaction as your work.
+    After an error or a crash, an event is handled again. If its work must not be done
+    twice, pass event["id"] to the handler as well, save it in the same transaction as
+    the work, and skip an event whose id you have.
     """
     event_type = event.get("type") or event["event"]  # Cynco uses both names
-    if event_type in HANDLERS:
-        HANDLERS[event_type](event["data"])
-    else:
+    handler = HANDLERS.get(event_type)
+    if handler is None:
         print(f"No handler for {event_type}")
+        return
+    result = handler(event["data"])
+    if inspect.iscoroutine(result):  # from an async def, which nobody awaits here
+        raise TypeError(f"{handler.__name__} has not run: write def, not async def")
 
 
-# The inbox: every event, in a SQLite file. You can use it without reading on.
-# `stored` and `tried` (last) are times, in Unix seconds.
-
-CREATE_TABLE = """
-    CREATE TABLE IF NOT EXISTS events (
-        id TEXT PRIMARY KEY, body BLOB, stored REAL, tried REAL, attempts INT, done INT
-    )
-"""
-CREATE_INDEX = """
-    CREATE INDEX IF NOT EXISTS pending ON events (done, attempts, stored)
-"""
-STORE_EVENT = """
-    INSERT INTO events (id, body, stored, tried, attempts, done)
-    VALUES (?, ?, ?, 0, 0, 0) ON CONFLICT (id) DO NOTHING
-"""
-# The last ? is RETRY_AFTER seconds ago.
-NEXT_EVENT = """
-    SELECT id, body FROM events
-    WHERE done = 0 AND attempts < 3 AND tried < ?
-    ORDER BY attempts, stored LIMIT 1
-"""
-# The first process to set `tried` to now has the event: for others, it is too recent.
-CLAIM_EVENT = """
-    UPDATE events SET attempts = attempts + 1, tried = ?
-    WHERE id = ? AND done = 0 AND attempts < 3 AND tried < ?
-"""
-wake_up = threading.Event()  # set when an event has been stored
+def create_app() -> Flask:
+    """Return the application, for a web server. Raises CyncoError or OSError."""
+    webhook_secret()  # raises now if there is none
+    open_inbox()  # the file in which events are stored
+    return app
 
 
-def inbox(sql: str, *values: object) -> tuple[list, int]:
-    """Run one statement on the inbox; return its rows, and how many rows it changed."""
-    # isolation_level=None commits each statement at once.
-    database = sqlite3.connect(INBOX_FILE, timeout=30, isolation_level=None)
-    with closing(database):
-        cursor = database.execute(sql, values)
-        return cursor.fetchall(), cursor.rowcount
-
-
-def open_inbox() -> None:
-    """Create the inbox, unless it exists. Raises CyncoError or OSError."""
-    # Create it readable by us only: it contains customer data.
-    os.close(os.open(INBOX_FILE, os.O_CREAT, 0o600))
-    try:
-        inbox(CREATE_TABLE)
-        inbox(CREATE_INDEX)
-    except sqlite3.Error as error:
-        raise CyncoError(f"cannot use the inbox {INBOX_FILE}: {error}") from error
-    try:
-        inbox("PRAGMA journal_mode = WAL")  # a write-ahead log: as safe, and faster
-    except sqlite3.OperationalError:
-        log.info("Another process is opening the inbox")  # and does the same
-
-
-def store_event(event_id: str, body: bytes) -> bool:
-    """Put an event on disk; return whether it is new: Cynco may send it twice."""
-    _, stored = inbox(STORE_EVENT, event_id, body, time.time())
-    wake_up.set()
-    return stored == 1
-
-
-def handle_pending() -> None:
-    """Handle what is stored: new events, then those tried RETRY_AFTER seconds ago."""
-    # Computed once: an event that fails below is not tried again in this same call.
-    retry_before = time.time() - RETRY_AFTER
-    while True:
-        rows, _ = inbox(NEXT_EVENT, retry_before)
-        if not rows:
-            return
-        event_id, body = rows[0]
-        _, claimed = inbox(CLAIM_EVENT, time.time(), event_id, retry_before)
-        if not claimed:
-            continue  # another process was faster
-        try:
-            handle_event(json.loads(body, parse_float=Decimal))
-            inbox("UPDATE events SET done = 1 WHERE id = ?", event_id)
-            log.info("Handled %s", event_id)
-        except BaseException:  # sys.exit() in a handler must not end this thread
-            # After three attempts, it stays in the inbox. README.md: how to try again.
-            log.exception("Could not handle %s", event_id)
-
-
-def handle_forever() -> None:
-    while True:
-        try:
-            handle_pending()
-        except Exception:
-            log.exception("The inbox failed")
-        wake_up.wait(timeout=60)  # look for retries each minute
-        wake_up.clear()  # before the next look, so that no event is overlooked
-
-
-def webhook_secrets() -> list[str]:
-    """Return the secrets in CYNCO_WEBHOOK_SECRET: one, or two separated by a comma."""
-    secrets = os.environ.get("CYNCO_WEBHOOK_SECRET", "").replace(",", " ").split()
-    if not secrets:
+def webhook_secret() -> str:
+    """Return the signing secret of your endpoint. Raises CyncoError."""
+    secret = os.environ.get("CYNCO_WEBHOOK_SECRET", "").strip()
+    if not secret:
         raise CyncoError(
             "CYNCO_WEBHOOK_SECRET is not set. Settings > Webhooks shows it once, when "
             "you create the endpoint. To try the example without a secret: "
             "python tests/sandbox.py 05_webhooks.py"
         )
-    return secrets
+    return secret
 
 
-def start_inbox() -> None:
-    """Open the inbox, and start the thread that handles what is in it."""
-    webhook_secrets()  # without one, stop here
+# You may stop reading here. Below: the inbox, a database file in which events wait
+# to be handled; handle_events(), which handles them; main().
+
+# Absolute, so that a handler may change the current folder.
+INBOX_FILE = os.path.abspath(os.environ.get("CYNCO_INBOX", "webhook_events.db"))
+LOCK_FILE = f"{INBOX_FILE}.lock"
+RETRY_AFTER = 600  # seconds until an event is tried again; three attempts in all
+GIVEN_UP = "SELECT id FROM events WHERE done = 0 AND attempts >= 3"
+
+
+def inbox(sql: str, *values: object) -> list:
+    """Run one SQL statement, and return the rows that it selects. Raises CyncoError.
+
+    isolation_level=None is autocommit: on return, what it changed is on disk.
+    """
+    try:
+        database = sqlite3.connect(INBOX_FILE, timeout=30, isolation_level=None)
+        with closing(database):
+            return database.execute(sql, values).fetchall()
+    except sqlite3.Error as error:
+        raise CyncoError(f"cannot use the inbox {INBOX_FILE}: {error}") from error
+
+
+def open_inbox() -> None:
+    """Create the inbox, unless it exists. Raises CyncoError or OSError."""
+    for file in (INBOX_FILE, LOCK_FILE):  # readable by us only: customer data
+        os.close(os.open(file, os.O_CREAT | os.O_RDWR, 0o600))
+    # In WAL mode, one process can store an event while another reads one. Switching it
+    # on fails while another process does the same, which is fine.
+    with suppress(CyncoError):
+        inbox("PRAGMA journal_mode = WAL")
+    inbox(
+        """
+        CREATE TABLE IF NOT EXISTS events (
+            id TEXT PRIMARY KEY NOT NULL,
+            body BLOB NOT NULL,
+            attempts INTEGER NOT NULL DEFAULT 0,
+            due REAL NOT NULL DEFAULT 0,  -- when to handle it: Unix seconds; 0: at once
+            done INTEGER NOT NULL DEFAULT 0
+        )
+        """
+    )
+    # With this index, the next event is found at once, however many are done.
+    inbox(
+        """
+        CREATE INDEX IF NOT EXISTS next_event ON events (due)
+        WHERE done = 0 AND attempts < 3
+        """
+    )
+
+
+def store_event(event_id: str, body: bytes) -> None:
+    """Store an event, unless it is stored already: Cynco may send it twice."""
+    inbox(
+        "INSERT INTO events (id, body) VALUES (?, ?) ON CONFLICT (id) DO NOTHING",
+        event_id,
+        body,
+    )
+
+
+def handle_next_event() -> bool:
+    """Handle an event that is new or due again; return False if there is none."""
+    rows = inbox(
+        """
+        SELECT id, body, attempts FROM events
+        WHERE done = 0 AND attempts < 3 AND due <= ? ORDER BY due, rowid LIMIT 1
+        """,
+        time.time(),
+    )
+    if not rows:
+        return False
+    event_id, body, attempts = rows[0]
+    attempts += 1
+    # Count the attempt first, or an event that crashes the process would come up again
+    # and again.
+    inbox(
+        "UPDATE events SET attempts = ?, due = ? WHERE id = ?",
+        attempts,
+        time.time() + RETRY_AFTER,
+        event_id,
+    )
+    try:
+        handle_event(json.loads(body, parse_float=Decimal))
+    except (Exception, SystemExit):  # SystemExit: the handler called sys.exit()
+        log.exception(
+            "Could not handle %s: attempt %d of 3 (after the third, use --retry)",
+            event_id,
+            attempts,
+        )
+    else:
+        inbox("UPDATE events SET done = 1 WHERE id = ?", event_id)
+    return True
+
+
+def handle_events() -> None:
+    """Handle events as they come, until SIGTERM. Raises CyncoError or OSError."""
     open_inbox()
-    threading.Thread(target=handle_forever, daemon=True).start()
+    # Only one process may handle events. Its lock is an open transaction in a file that
+    # is used for nothing else; it ends with the process, even in a crash.
+    lock = sqlite3.connect(LOCK_FILE, timeout=5)
+    try:
+        lock.execute("BEGIN EXCLUSIVE")
+    except sqlite3.Error as error:
+        raise CyncoError(
+            f"another process may be handling {INBOX_FILE}: {error}"
+        ) from error
+    # inbox() opens a connection for each call, and SQLite tidies up whenever the last
+    # one is closed. To save that time, keep one open.
+    kept_open = sqlite3.connect(INBOX_FILE)
+    given_up = len(kept_open.execute(GIVEN_UP).fetchall())
+    log.info(
+        "Handling what comes into %s; %d events were given up on (see --retry)",
+        INBOX_FILE,
+        given_up,
+    )
 
+    stop = threading.Event()
 
-# The application
+    def finish_this_event_then_stop(*_: object) -> None:
+        stop.set()
 
-
-def create_app() -> Flask:
-    """Return the Flask application, its inbox at work. Raises CyncoError or OSError."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
-    if hasattr(sys.stdout, "reconfigure"):  # show each line at once, in any console
-        sys.stdout.reconfigure(errors="backslashreplace", line_buffering=True)
-    start_inbox()
-    app = Flask(__name__)
-    app.config["MAX_CONTENT_LENGTH"] = 1_000_000  # bytes
-    app.register_blueprint(webhooks)
-    return app
+    signal.signal(signal.SIGTERM, finish_this_event_then_stop)
+    while not stop.is_set():
+        if not handle_next_event():
+            stop.wait(0.5)
 
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Receive webhooks from Cynco.")
     parser.add_argument("--host", default="127.0.0.1", help="(default: localhost only)")
     parser.add_argument("--port", default=3456, type=int, help="(default: 3456)")
+    parser.add_argument("--handle", action="store_true", help="handle, do not receive")
+    parser.add_argument("--retry", action="store_true", help="retry events given up on")
     args = parser.parse_args(argv)
     if not 0 <= args.port <= 65535:
         parser.error("--port must be 0 to 65535")
-    create_app().run(args.host, args.port)
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    if args.retry:
+        open_inbox()
+        for (event_id,) in inbox(GIVEN_UP):
+            inbox("UPDATE events SET attempts = 0, due = 0 WHERE id = ?", event_id)
+            print(event_id)
+        return 0
+    if not args.handle:
+        create_app()
+        # make_server would exit if the port is in use. Open it here instead: that is an
+        # OSError, which run() shows. fd is the open port.
+        listener = socket.create_server((args.host, args.port))
+        server = make_server(
+            args.host, args.port, app, threaded=True, fd=listener.fileno()
+        )
+        server.log_startup()
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+    handle_events()
     return 0
 
 

@@ -38,7 +38,6 @@ class CyncoAPIError(CyncoError):
         request_id: str | None = None,
         retry_after: float = 0,  # seconds
     ) -> None:
-        super().__init__(status_code, code, message)  # so that it can be pickled
         self.status_code = status_code
         self.code = code
         self.message = message

@@ -4,6 +4,7 @@ import importlib
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -37,6 +38,14 @@ def environment(monkeypatch):
 def load(name):
     """Import a script: 01_list_invoices is no name for an import statement."""
     return importlib.import_module(name)
+
+
+def blocks(page, language, title=""):
+    """Return the blocks of a Markdown page in this language, below `title` if given."""
+    if title:
+        _, _, rest = page.partition(f"# {title}\n")
+        page = re.split(r"^##+ ", rest, maxsplit=1, flags=re.M)[0]
+    return re.findall(rf"^```{language}\n(.*?)^```", page, re.M | re.S)
 
 
 # Responses

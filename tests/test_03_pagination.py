@@ -1,29 +1,27 @@
-"""03: every invoice comes once, and a short list is never taken for all of them."""
+"""03: every invoice comes once, and a short or endless list is an error."""
 
-import csv
-import logging
-import sys
-from decimal import Decimal
+import tracemalloc
 from unittest.mock import Mock
 
 import pytest
-import requests
 import sandbox_api
-from conftest import KEY, load, run, success
+from conftest import KEY, failure, load, run, success
 
-import _common
+from _common import CyncoError
 
 script = load("03_pagination")
-on_posix = pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX")
+both_modes = pytest.mark.parametrize("mode", ["cursor", "offset"])
+missing_or_null = pytest.mark.parametrize(
+    "cursor",
+    [{}, {"nextCursor": None}],
+    ids=["missing", "null"],
+)
 
 
 def invoice(number, **changes):
     record = {
         "id": f"inv_{number}",
         "invoiceNumber": f"INV-{number}",
-        "customerName": "Acme",
-        "status": "paid",
-        "dueDate": "2026-03-31",
         "currency": "MYR",
         "total": 162000,
     }
@@ -43,11 +41,33 @@ def last_page(*numbers, **pagination):
     return page(*numbers, more=False, **pagination)
 
 
+def whole_list(*invoices):
+    return success(invoices, {"hasMore": False})
+
+
 def ids(invoices):
     found = []
     for record in invoices:
         found.append(record["id"])
     return found
+
+
+@pytest.fixture
+def sandbox(serve, monkeypatch):
+    """Start a sandbox that the script reads from: sandbox(shape=..., invoices=...)."""
+
+    def start(**options):
+        server = serve(**options)
+        monkeypatch.setattr(script, "BASE_URL", server.url)
+        monkeypatch.setenv("CYNCO_API_KEY", sandbox_api.API_KEY)
+        return server
+
+    return start
+
+
+def make_all_overdue(server):
+    for record in server.app.invoices:
+        record["status"] = "overdue"
 
 
 # get_page
@@ -65,17 +85,23 @@ def test_the_request(api):
     assert request.timeout == 30
 
 
-def test_a_list_without_pagination_is_a_key_error(api):
-    api.replies = [success([])]
+@both_modes
+def test_the_oldest_first_is_order_asc(api, mode):
+    api.replies = [
+        page(1, nextCursor="a"),
+        last_page(2),
+    ]
 
-    with pytest.raises(KeyError, match="pagination"):
-        list(script.iterate_invoices())
+    script.main(["--mode", mode])
+
+    assert api.requests[0].query["order"] == "asc"
+    assert api.requests[1].query["order"] == "asc"
 
 
-# iterate_invoices
+# pages_by_cursor
 
 
-def test_by_cursor_each_page_begins_after_the_last_cursor(api):
+def test_by_cursor_each_request_has_the_nextcursor_of_the_page_before(api):
     api.replies = [
         page(1, nextCursor="a"),
         page(2, nextCursor="b"),
@@ -86,182 +112,21 @@ def test_by_cursor_each_page_begins_after_the_last_cursor(api):
 
     assert found == ["inv_1", "inv_2", "inv_3"]
     assert api.requests[0].query == {"limit": "100", "order": "asc"}
-    assert api.requests[1].query == {"limit": "100", "order": "asc", "cursor": "a"}
-    assert api.requests[2].query == {"limit": "100", "order": "asc", "cursor": "b"}
+    assert api.requests[1].query["cursor"] == "a"
+    assert api.requests[2].query == {
+        "limit": "100",
+        "order": "asc",
+        "cursor": "b",
+    }
 
 
-def test_any_query_parameter_is_a_filter_and_none_is_not_sent(api):
-    api.replies = [
-        page(1, nextCursor="a"),
-        last_page(2),
-    ]
+def test_a_cursor_on_the_last_page_is_not_followed(api):
+    api.replies = [last_page(1, nextCursor="a")]
 
-    list(script.iterate_invoices(status=None, created_from="2026-01-01T00:00:00Z"))
-
-    assert "status" not in api.requests[0].query
-    assert api.requests[0].query["created_from"] == "2026-01-01T00:00:00Z"
-    assert api.requests[1].query["created_from"] == "2026-01-01T00:00:00Z"
+    assert ids(script.iterate_invoices()) == ["inv_1"]
 
 
-def test_a_page_is_handed_out_before_the_next_is_requested(api):
-    api.replies = [
-        page(1, nextCursor="a"),
-        last_page(2),
-    ]
-    invoices = script.iterate_invoices()
-
-    first = next(invoices)
-
-    assert first["id"] == "inv_1"
-    assert len(api.requests) == 1
-
-
-def test_without_a_first_cursor_it_reads_by_offset_and_says_so(api, caplog):
-    api.replies = [
-        page(1),
-        page(1),
-        last_page(2),
-    ]
-
-    found = ids(script.iterate_invoices(status="paid"))
-
-    assert found == ["inv_1", "inv_2"]
-    assert api.requests[2].query["page"] == "2"
-    assert api.requests[2].query["status"] == "paid"
-    assert caplog.messages == [
-        "No cursor, as is usual in OpenAPI's shape: using offsets"
-    ]
-
-
-def test_one_page_needs_no_cursor(api, caplog):
-    api.replies = [last_page(1)]
-
-    found = ids(script.iterate_invoices())
-
-    assert found == ["inv_1"]
-    assert caplog.messages == []
-
-
-def test_a_list_may_be_empty(api):
-    api.replies = [last_page(total=0)]
-
-    assert ids(script.iterate_invoices()) == []
-
-
-@pytest.mark.parametrize("again", [[1, 2], [2, 3]], ids=["same page", "overlap"])
-def test_an_invoice_that_comes_again_is_an_error_and_is_not_handed_out(api, again):
-    api.replies = [
-        page(1, 2, nextCursor="a"),
-        page(*again, nextCursor="b"),
-    ]
-    invoices = script.iterate_invoices()
-    next(invoices)
-    next(invoices)
-
-    with pytest.raises(_common.CyncoError, match="repeated invoices after the first 2"):
-        next(invoices)
-
-
-def test_pages_that_take_turns_end_in_an_error(api):
-    api.replies = [
-        page(1, total=3, nextCursor="a"),
-        page(2, total=3, nextCursor="b"),
-        page(1, total=3, nextCursor="c"),
-        page(2, total=3, nextCursor="d"),
-    ]
-
-    with pytest.raises(_common.CyncoError, match="paging: received 4 of 3 invoices"):
-        list(script.iterate_invoices())
-
-
-def test_more_on_a_page_than_there_are_is_an_error(api):
-    api.replies = [last_page(1, 1, total=1)]
-
-    with pytest.raises(_common.CyncoError, match="paging: received 2 of 1 invoices"):
-        list(script.iterate_invoices())
-
-
-@pytest.mark.parametrize("read", ["iterate_invoices", "list_by_offset"])
-def test_a_filter_cannot_change_the_size_or_order_of_a_page(api, read):
-    api.replies = [last_page(1)]
-
-    list(getattr(script, read)(limit="7", order="desc"))
-
-    assert api.requests[0].query["limit"] == "100"
-    assert api.requests[0].query["order"] == "asc"
-
-
-@pytest.mark.parametrize("read", ["iterate_invoices", "list_by_offset"])
-def test_a_total_of_null_is_none(api, read):
-    api.replies = [last_page(1, total=None)]
-
-    assert ids(getattr(script, read)()) == ["inv_1"]
-
-
-def test_an_empty_page_while_more_follow_is_an_error(api):
-    api.replies = [
-        page(1, nextCursor="a"),
-        page(nextCursor="b"),
-    ]
-
-    with pytest.raises(_common.CyncoError, match="no next page after 1 invoices"):
-        list(script.iterate_invoices())
-
-
-@pytest.mark.parametrize("cursor", [None, ""], ids=["null", "empty"])
-def test_a_cursor_that_is_missing_later_is_an_error(api, cursor):
-    api.replies = [
-        page(1, nextCursor="a"),
-        page(2, nextCursor=cursor),
-    ]
-
-    with pytest.raises(_common.CyncoError, match="no next page after 2 invoices"):
-        list(script.iterate_invoices())
-
-
-def test_fewer_than_the_api_named_is_an_error(api):
-    api.replies = [last_page(1, total=250, nextCursor="a")]
-
-    with pytest.raises(_common.CyncoError, match="received only 1 of 250 invoices"):
-        list(script.iterate_invoices())
-
-
-def test_by_cursor_the_last_total_counts(api):
-    api.replies = [
-        page(1, total=3, nextCursor="a"),
-        last_page(3, total=2),
-    ]
-
-    assert ids(script.iterate_invoices()) == ["inv_1", "inv_3"]
-
-
-def test_a_total_holds_until_another_is_named(api):
-    api.replies = [
-        page(1, total=3, nextCursor="a"),
-        last_page(2),
-    ]
-
-    with pytest.raises(_common.CyncoError, match="received only 2 of 3 invoices"):
-        list(script.iterate_invoices())
-
-
-def test_by_cursor_none_is_missed_when_each_page_sees_one_paid(serve):
-    server = serve(shape="openapi", changing=True)
-    for record in server.app.invoices:
-        record["status"] = "overdue"
-
-    done = run(
-        "03_pagination.py",
-        "--status=overdue",
-        "--mode=cursor",
-        server=server,
-    )
-
-    assert done.stdout.startswith("By cursor: 300 invoices\n")
-    assert done.returncode == 0
-
-
-# list_by_offset
+# pages_by_offset
 
 
 def test_by_offset_each_request_says_how_many_to_skip(api):
@@ -271,13 +136,11 @@ def test_by_offset_each_request_says_how_many_to_skip(api):
         last_page(3),
     ]
 
-    found = ids(script.list_by_offset(status="paid"))
+    script.main(["--mode", "offset", "--status", "all"])
 
-    assert found == ["inv_1", "inv_2", "inv_3"]
     assert api.requests[0].query == {
         "limit": "100",
         "order": "asc",
-        "status": "paid",
         "offset": "0",
         "page": "1",
     }
@@ -287,390 +150,390 @@ def test_by_offset_each_request_says_how_many_to_skip(api):
     assert api.requests[2].query["page"] == "3"
 
 
-def test_an_invoice_pushed_onto_the_next_page_comes_once(api):
+@both_modes
+def test_a_transient_failure_is_retried(api, mode):
     api.replies = [
-        page(1, 2),
-        last_page(2, 3),
+        failure(503),
+        last_page(1),
     ]
 
-    assert ids(script.list_by_offset()) == ["inv_1", "inv_2", "inv_3"]
+    code = script.main(["--mode", mode])
+
+    assert code == 0
+    assert len(api.sleeps) == 1
 
 
-def test_two_that_change_places_between_pages_are_noticed(api):
+# iterate_invoices
+
+
+def test_filters_are_query_parameters_of_each_page(api):
     api.replies = [
-        page(1, 2, total=4),
-        last_page(2, 4, total=4),
+        page(1, nextCursor="a"),
+        last_page(2),
     ]
 
-    with pytest.raises(_common.CyncoError, match="received only 3 of 4 invoices"):
-        list(script.list_by_offset())
+    list(script.iterate_invoices(created_from="2026-01-01T00:00:00Z"))
+
+    assert api.requests[0].query["created_from"] == "2026-01-01T00:00:00Z"
+    assert api.requests[1].query["created_from"] == "2026-01-01T00:00:00Z"
 
 
-def test_by_offset_the_highest_total_counts(api):
+def test_a_page_is_handed_out_before_the_next_is_requested(api):
+    api.replies = [page(1, nextCursor="a")]
+    invoices = script.iterate_invoices()
+
+    first = next(invoices)
+
+    assert first["id"] == "inv_1"
+
+
+@missing_or_null
+def test_without_a_nextcursor_it_reads_by_offset_and_says_so(api, caplog, cursor):
     api.replies = [
-        page(1, 2, total=4),
-        last_page(4, total=3),
+        page(1, **cursor),
+        page(1, **cursor),
+        last_page(2),
     ]
 
-    with pytest.raises(_common.CyncoError, match="received only 3 of 4 invoices"):
-        list(script.list_by_offset())
+    found = ids(script.iterate_invoices(status="paid"))
+
+    assert found == ["inv_1", "inv_2"]
+    assert api.requests[2].query["offset"] == "100"
+    assert api.requests[2].query["status"] == "paid"
+    assert caplog.messages == ["The API sends no cursors: reading by offset"]
 
 
-@pytest.mark.parametrize("numbers", [[], [1]], ids=["empty page", "same page"])
-def test_nothing_new_while_more_follow_is_an_error(api, numbers):
+def test_one_page_needs_no_nextcursor(api, caplog):
+    api.replies = [last_page(1)]
+
+    found = ids(script.iterate_invoices())
+
+    assert found == ["inv_1"]
+    assert caplog.messages == []
+
+
+# check
+
+
+@both_modes
+def test_the_same_page_for_ever_is_an_error(api, mode):
+    api.replies = [page(1, 2, total=250, nextCursor="a")] * 60
+
+    with pytest.raises(CyncoError, match="received only 2 of 250 invoices"):
+        script.main(["--mode", mode])
+
+
+@both_modes
+def test_empty_pages_for_ever_are_an_error(api, mode):
+    api.replies = [page(total=250, nextCursor="a")] * 60
+
+    with pytest.raises(CyncoError, match="received only 0 of 250 invoices"):
+        script.main(["--mode", mode])
+
+
+@both_modes
+def test_ties_that_reshuffle_between_two_pages_are_an_error(api, mode):
     api.replies = [
-        page(1),
-        page(*numbers),
+        page(1, 2, total=4, nextCursor="a"),
+        last_page(2, 3, total=4),
     ]
 
-    with pytest.raises(_common.CyncoError, match="nothing new after 1 invoices"):
-        list(script.list_by_offset())
+    with pytest.raises(CyncoError, match="received only 2 of 4 invoices"):
+        script.main(["--mode", mode])
 
 
-def test_by_offset_03_says_that_the_list_changed(serve):
-    server = serve(shape="sdk", changing=True)
-    for record in server.app.invoices:
-        record["status"] = "overdue"
+def test_an_invoice_that_comes_again_is_not_handed_out(api):
+    api.replies = [
+        page(1, nextCursor="a"),
+        last_page(1),
+    ]
+    invoices = script.iterate_invoices()
+    next(invoices)
 
-    done = run(
-        "03_pagination.py",
-        "--status=overdue",
-        "--mode=cursor",
-        server=server,
-    )
-
-    assert done.stderr.splitlines()[-1].startswith("Error: received only 297")
-    assert "of 299 invoices; run it again" in done.stderr
-    assert done.stdout == ""
-    assert done.returncode == 1
+    with pytest.raises(CyncoError):
+        next(invoices)
 
 
-# add_up
+@both_modes
+def test_an_end_that_comes_too_early_is_an_error(api, mode):
+    api.replies = [
+        page(1, total=250, nextCursor="a"),
+        last_page(2, total=250),
+    ]
+
+    with pytest.raises(CyncoError, match="received only 2 of 250 invoices"):
+        script.main(["--mode", mode])
 
 
-def test_totals_are_exact_and_by_currency():
-    ringgit = invoice(1, total=9876543210987654)
-    more_ringgit = invoice(2, total="10")
-    dinar = invoice(3, total=1999, currency="KWD")
-    more_dinar = invoice(4, total=1, currency="KWD")
+@missing_or_null
+def test_a_nextcursor_that_goes_missing_is_an_error(api, cursor):
+    api.replies = [
+        page(1, total=2, nextCursor="a"),
+        page(2, total=2, **cursor),
+    ]
 
-    count, totals = script.add_up([ringgit, more_ringgit, dinar, more_dinar])
-
-    assert count == 4
-    assert totals["MYR"] == Decimal("98765432109876.64")
-    assert totals["KWD"] == Decimal("2.000")
-
-
-def test_an_invoice_without_a_total_is_counted_and_named(capsys):
-    record = invoice(1, totalAmount=None)
-    del record["total"]
-
-    count, totals = script.add_up([record])
-
-    assert count == 1
-    assert totals == {}
-    assert capsys.readouterr().err == "INV-1 has no total\n"
-
-
-# write_csv
-HEADER = b"\xef\xbb\xbfinvoiceNumber,customerName,status,dueDate,currency,total\r\n"
-
-
-def export(tmp_path, **changes):
-    """Return the row of an invoice with these fields."""
-    path = tmp_path / "invoices.csv"
-    script.write_csv([invoice(1, **changes)], str(path))
-    return path.read_bytes().removeprefix(HEADER)
+    with pytest.raises(CyncoError, match="received only 2 of"):
+        script.main([])
 
 
 @pytest.mark.parametrize(
-    ("changes", "row"),
+    ("shape", "mode", "message"),
     [
-        (
-            {"total": 162000},
-            "INV-1,Acme,paid,2026-03-31,MYR,1620.00",
-        ),
-        (
-            {"currency": "JPY", "total": 500},
-            "INV-1,Acme,paid,2026-03-31,JPY,500",
-        ),
-        (
-            {"currency": "KWD", "total": 1},
-            "INV-1,Acme,paid,2026-03-31,KWD,0.001",
-        ),
-        (
-            {"customerName": None, "dueDate": None},
-            "INV-1,,paid,,MYR,1620.00",
-        ),
-        (
-            {"customerName": 'Teh "Tarik", Sdn'},
-            'INV-1,"Teh ""Tarik"", Sdn",paid,2026-03-31,MYR,1620.00',
-        ),
-        (
-            {"customerName": "A\rB\nC"},
-            'INV-1,"A\rB\nC",paid,2026-03-31,MYR,1620.00',
-        ),
-        (
-            {"customerName": "\u6c38\u767c"},
-            "INV-1,\u6c38\u767c,paid,2026-03-31,MYR,1620.00",
-        ),
+        ("guide", "offset", "received only 298 of 300 invoices"),
+        ("sdk", "cursor", "received only 297 of 299 invoices"),
     ],
-    ids=["MYR", "JPY", "KWD", "nulls", "quotes", "line breaks", "Chinese"],
 )
-def test_a_row_of_the_csv(tmp_path, changes, row):
-    assert export(tmp_path, **changes) == row.encode() + b"\r\n"
+def test_by_offset_an_invoice_that_leaves_hides_another(sandbox, shape, mode, message):
+    server = sandbox(shape=shape, changing=True)
+    make_all_overdue(server)
+
+    with pytest.raises(CyncoError, match=message):
+        script.main(["--mode", mode, "--status", "overdue"])
 
 
-def test_a_null_total_is_an_empty_cell(tmp_path):
-    record = invoice(1, totalAmount=None)
-    del record["total"]
-    path = tmp_path / "invoices.csv"
+def test_by_cursor_an_invoice_that_leaves_hides_no_other(sandbox, capsys):
+    server = sandbox(changing=True)
+    make_all_overdue(server)
 
-    script.write_csv([record], str(path))
-
-    assert path.read_bytes() == HEADER + b"INV-1,Acme,paid,2026-03-31,MYR,\r\n"
-
-
-def test_a_number_can_be_a_column(tmp_path, monkeypatch):
-    monkeypatch.setattr(script, "FIELDS", ["invoiceNumber", "paidAmount"])
-    path = tmp_path / "invoices.csv"
-
-    script.write_csv([invoice(1, paidAmount=5)], str(path))
-
-    header = b"\xef\xbb\xbfinvoiceNumber,paidAmount,total\r\n"
-    assert path.read_bytes() == header + b"INV-1,5,1620.00\r\n"
-
-
-@pytest.mark.parametrize("first", ["=", "+", "-", "@", "\t"], ids=repr)
-def test_no_cell_is_a_formula(tmp_path, first):
-    row = export(tmp_path, customerName=f"{first}A1")
-
-    assert row == f"INV-1,'{first}A1,paid,2026-03-31,MYR,1620.00\r\n".encode()
-
-
-def test_a_failed_export_leaves_the_last_one_as_it_was(api, tmp_path):
-    path = tmp_path / "invoices.csv"
-    path.write_bytes(b"the last one")
-    api.replies = [
-        page(1, nextCursor="a"),
-        page(nextCursor="b"),
-    ]
-
-    with pytest.raises(_common.CyncoError):
-        script.main(["--csv", str(path)])
-
-    assert path.read_bytes() == b"the last one"
-
-
-def test_a_failed_export_leaves_no_other_file(api, tmp_path):
-    path = tmp_path / "invoices.csv"
-    api.replies = [page(1, nextCursor="a"), KeyboardInterrupt()]
-
-    with pytest.raises(KeyboardInterrupt):
-        script.main(["--csv", str(path)])
-
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_an_export_shows_nothing_until_it_is_complete(api, tmp_path):
-    path = tmp_path / "invoices.csv"
-
-    def invoices():
-        yield invoice(1)
-        assert not path.exists()
-
-    script.write_csv(invoices(), str(path))
-
-    assert path.exists()
-
-
-def test_two_exports_at_once_do_not_share_a_file(tmp_path, monkeypatch):
-    path = tmp_path / "invoices.csv"
-
-    def invoices():
-        yield invoice(1)
-        monkeypatch.setattr("os.getpid", Mock(return_value=1))
-        script.write_csv([invoice(2)], str(path))
-        monkeypatch.undo()
-
-    script.write_csv(invoices(), str(path))
-
-    assert path.read_bytes().count(b"\r\n") == 2
-    assert b"INV-1," in path.read_bytes()
-
-
-@on_posix
-def test_an_export_through_a_link_leaves_the_link(tmp_path):
-    link = tmp_path / "link.csv"
-    link.symlink_to(tmp_path / "invoices.csv")
-
-    script.write_csv([invoice(1)], str(link))
-
-    assert link.is_symlink()
-    assert (tmp_path / "invoices.csv").exists()
-
-
-def test_half_an_emoji_stops_no_export(tmp_path):
-    row = export(tmp_path, customerName="Kedai \ud83d")
-
-    assert row.startswith(b"INV-1,Kedai \\ud83d,paid")
-
-
-def test_an_empty_file_name_is_a_usage_error(api, capsys):
-    with pytest.raises(SystemExit) as stop:
-        script.main(["--csv", ""])
-
-    assert stop.value.code == 2
-    assert "--csv needs the name of a file" in capsys.readouterr().err
-    assert api.requests == []
-
-
-def test_an_export_prints_its_count(api, tmp_path, capsys):
-    path = tmp_path / "invoices.csv"
-    api.replies = [last_page(1, 2)]
-
-    code = script.main(["--status", "all", "--csv", str(path)])
+    code = script.main(["--status", "overdue"])
 
     assert code == 0
-    assert capsys.readouterr().out == f"2 invoices in {path}\n"
-    assert path.read_bytes().count(b"\r\n") == 3
-    assert list(tmp_path.iterdir()) == [path]
-    assert api.requests[0].query == {"limit": "100", "order": "asc"}
+    assert capsys.readouterr().out.startswith("300 invoices\n")
 
 
-def test_a_folder_that_does_not_exist_is_one_line(serve):
-    done = run("03_pagination.py", "--csv", "missing/file.csv", server=serve())
+def test_by_cursor_an_invoice_that_leaves_unread_is_not_missing(api, capsys):
+    api.replies = [
+        page(1, total=3, nextCursor="a"),
+        last_page(2, total=2),
+    ]
 
-    assert done.returncode == 1
-    assert done.stderr.startswith("Error: [Errno 2] No such file")
-    assert done.stderr.count("\n") == 1
+    code = script.main([])
+
+    assert code == 0
+    assert capsys.readouterr().out.startswith("2 invoices\n")
 
 
-# show_progress
+@both_modes
+def test_an_invoice_that_is_created_meanwhile_comes_last(api, capsys, mode):
+    api.replies = [
+        page(1, total=2, nextCursor="a"),
+        last_page(2, 3, total=3),
+    ]
+
+    script.main(["--mode", mode])
+
+    assert capsys.readouterr().out.startswith("3 invoices\n")
 
 
-def test_progress_is_shown_each_thousand_invoices(api, capsys):
-    api.replies = [last_page(*range(2500))]
+def test_the_error_says_to_filter_in_a_loop_of_your_own(api):
+    api.replies = [last_page(1, total=2)]
 
-    script.main(["--mode", "cursor"])
+    with pytest.raises(CyncoError, match="and filter in your own loop"):
+        script.main(["--mode", "offset"])
 
-    assert capsys.readouterr().err == "1,000 invoices\n2,000 invoices\n"
+
+def test_memory_does_not_grow_with_the_number_of_invoices():
+    def pages():
+        for first in range(0, 20_000, 100):
+            data = []
+            for number in range(first, first + 100):
+                data.append(invoice(number))
+            has_more = first < 19_900
+            yield {"data": data, "pagination": {"hasMore": has_more}}
+
+    tracemalloc.start()
+    for _ in script.check(pages(), by_cursor=True):
+        pass
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert peak < 500_000  # bytes; the ids of 20,000 invoices alone are more
 
 
 # main
 
 
 def test_the_paid_ones_are_read_unless_told_otherwise(api):
-    api.replies = [
-        last_page(),
-        last_page(),
-    ]
+    api.replies = [last_page()]
 
     script.main([])
 
     assert api.requests[0].query["status"] == "paid"
-    assert api.requests[1].query["status"] == "paid"
 
 
-def test_both_ways_print_a_line_for_each_currency(api, capsys):
-    ringgit = invoice(1)
-    more_ringgit = invoice(2, total=123456700)
-    yen = invoice(3, currency="JPY", total=500)
-    invoices = [ringgit, more_ringgit, yen]
-    api.replies = [
-        success(invoices, {"hasMore": False}),
-        success(invoices, {"hasMore": False}),
-    ]
+def test_status_all_sends_no_status(api):
+    api.replies = [last_page()]
+
+    script.main(["--status", "all"])
+
+    assert "status" not in api.requests[0].query
+
+
+def test_the_mode_is_cursor_unless_told_otherwise(api):
+    api.replies = [last_page()]
+
+    script.main([])
+
+    assert "offset" not in api.requests[0].query
+
+
+def test_an_unknown_mode_is_a_usage_error(api, capsys):
+    with pytest.raises(SystemExit) as stop:
+        script.main(["--mode", "both"])
+
+    assert stop.value.code == 2
+    assert "argument --mode: invalid choice" in capsys.readouterr().err
+    assert api.requests == []
+
+
+def test_totals_are_by_currency(api, capsys):
+    ringgit = invoice(1, currency="MYR", total=162000)
+    yen = invoice(2, currency="JPY", total=500)
+    dinar = invoice(3, currency="KWD", total=1)
+    more_ringgit = invoice(4, currency="MYR", total=10)
+    api.replies = [whole_list(ringgit, yen, dinar, more_ringgit)]
 
     code = script.main([])
 
     assert code == 0
     assert capsys.readouterr().out.splitlines() == [
-        "By cursor: 3 invoices",
+        "4 invoices",
         "  JPY              500",
-        "  MYR     1,236,187.00",
-        "By offset: 3 invoices",
-        "  JPY              500",
-        "  MYR     1,236,187.00",
+        "  KWD            0.001",
+        "  MYR         1,620.10",
     ]
 
 
-@pytest.mark.parametrize("mode", ["cursor", "offset"])
-def test_a_mode_alone_makes_one_pass(api, capsys, mode):
-    api.replies = [last_page(1)]
+def test_totals_have_a_thousands_separator(api, capsys):
+    record = invoice(1, total=123456789)
+    api.replies = [whole_list(record)]
 
-    script.main(["--mode", mode])
+    script.main([])
 
-    assert capsys.readouterr().out == f"By {mode}: 1 invoices\n  MYR         1,620.00\n"
-    assert len(api.requests) == 1
-
-
-def test_a_transient_failure_is_retried(api, caplog):
-    caplog.set_level(logging.WARNING)
-    api.replies = [
-        requests.Timeout("slow"),
-        last_page(1),
-        last_page(1),
-    ]
-
-    assert script.main([]) == 0
-
-    assert len(api.sleeps) == 1
-    assert "no response" in caplog.text
+    assert "  MYR     1,234,567.89\n" in capsys.readouterr().out
 
 
-def test_inconsistent_paging_is_one_line_and_exit_code_1(api, monkeypatch):
+def test_the_count_has_a_thousands_separator(api, capsys):
+    api.replies = [last_page(*range(1200))]
+
+    script.main([])
+
+    assert capsys.readouterr().out.startswith("1,200 invoices\n")
+
+
+def test_totals_are_exact(api, capsys):
+    large = invoice(1, total=9876543210987654)
+    small = invoice(2, total=10)
+    api.replies = [whole_list(large, small)]
+
+    script.main([])
+
+    assert "98,765,432,109,876.64" in capsys.readouterr().out
+
+
+def test_an_invoice_without_a_total_is_counted_and_named(api, capsys):
+    record = {
+        "id": "inv_1",
+        "invoiceNumber": "INV-1",
+        "currency": "MYR",
+        "totalAmount": None,
+    }
+    api.replies = [whole_list(record)]
+
+    code = script.main([])
+
+    assert code == 0
+    out, err = capsys.readouterr()
+    assert out == "1 invoices\n"
+    assert err == "INV-1 has no total\n"
+
+
+def test_a_short_list_prints_no_totals(api, capsys):
     api.replies = [last_page(1, total=2)]
-    monkeypatch.setattr("sys.argv", ["03_pagination.py"])
 
-    with pytest.raises(SystemExit) as stop:
-        _common.run(script.main)
+    with pytest.raises(CyncoError):
+        script.main([])
 
-    assert stop.value.code == "Error: received only 1 of 2 invoices; run it again"
+    assert capsys.readouterr().out == ""
 
 
 # Over HTTP
 
 
-def test_faults_lose_and_repeat_nothing(serve, monkeypatch, capsys, tmp_path, shape):
-    server = serve(shape=shape, faults=["503", "drop", "lost", "truncate"])
-    path = tmp_path / "invoices.csv"
-    monkeypatch.setenv("CYNCO_API_KEY", sandbox_api.API_KEY)
-    monkeypatch.setattr("time.sleep", print)
-    monkeypatch.setattr(script, "BASE_URL", server.url)
+@pytest.mark.parametrize("count", [0, 1, 100, 101])
+def test_each_invoice_comes_once(sandbox, shape, count):
+    sandbox(shape=shape, invoices=count)
 
-    script.main(["--status", "all", "--csv", str(path)])
+    found = ids(script.iterate_invoices())
 
-    numbers = set()
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        for row in csv.DictReader(file):
-            numbers.add(row["invoiceNumber"])
-    assert len(numbers) == 300
-    assert capsys.readouterr().out.endswith(f"\n300 invoices in {path}\n")
+    assert len(found) == count
+    assert len(set(found)) == count
 
 
-@pytest.mark.parametrize(
-    ("shape", "requests_sent", "connections"),
-    [("guide", 3, 1), ("openapi", 3, 1), ("sdk", 4, 2)],
-)
-def test_a_pass_prints_the_same_in_few_requests_and_connections(
-    serve, shape, requests_sent, connections
-):
-    server = serve(shape=shape)
+@pytest.mark.parametrize("count", [0, 1, 100, 101])
+def test_by_offset_each_invoice_comes_once(sandbox, shape, count):
+    sandbox(shape=shape, invoices=count)
 
-    done = run(
-        "03_pagination.py",
-        "--status=all",
-        "--mode=cursor",
-        server=server,
-    )
+    pages = script.pages_by_offset({})
+    found = ids(script.check(pages, by_cursor=False))
 
-    assert done.stdout.splitlines() == [
-        "By cursor: 300 invoices",
+    assert len(found) == count
+    assert len(set(found)) == count
+
+
+def test_each_invoice_comes_once_under_faults(sandbox, shape, monkeypatch):
+    monkeypatch.setattr("time.sleep", Mock())
+    monkeypatch.setitem(script.PAGE, "limit", 20)  # 15 pages: each fault comes
+    faults = ["503", "drop", "lost", "truncate", "429"]
+    sandbox(shape=shape, faults=faults)
+
+    found = ids(script.iterate_invoices())
+
+    assert len(found) == 300
+    assert len(set(found)) == 300
+
+
+@pytest.mark.parametrize("shape", ["guide", "openapi"])
+def test_by_cursor_1000_invoices_take_10_requests_and_one_connection(sandbox, shape):
+    server = sandbox(shape=shape, invoices=1000)
+
+    found = ids(script.iterate_invoices())
+
+    assert len(found) == 1000
+    assert len(server.seen) == 10
+    assert server.connections == 1
+
+
+def test_by_offset_one_connection_serves_all_pages(sandbox):
+    server = sandbox(shape="sdk")
+
+    script.main(["--mode", "offset", "--status", "all"])
+
+    assert len(server.seen) == 3
+    assert server.connections == 1
+
+
+@both_modes
+def test_each_shape_and_mode_prints_the_same(sandbox, capsys, shape, mode):
+    sandbox(shape=shape)
+
+    script.main(["--mode", mode, "--status", "all"])
+
+    assert capsys.readouterr().out.splitlines() == [
+        "300 invoices",
         "  JPY        2,744,888",
         "  KWD        6,112.153",
         "  MYR       690,406.74",
         "  SGD        26,933.70",
     ]
-    assert len(server.seen) == requests_sent
-    assert server.connections == connections
+
+
+def test_what_is_read_by_offset_says_nothing_of_cursors_on_stdout(serve):
+    server = serve(shape="sdk")
+
+    done = run("03_pagination.py", server=server)
+
+    assert done.stderr == "The API sends no cursors: reading by offset\n"
+    assert "invoices\n" in done.stdout
+    assert "cursor" not in done.stdout
+    assert done.returncode == 0

@@ -155,6 +155,16 @@ def test_a_negative_amount_is_shown(print_report, capsys):
     )
 
 
+def test_a_long_name_of_an_account_is_cut_off(print_report, capsys):
+    report = guide_report()
+    report["accounts"][1]["name"] = "Accumulated depreciation of equipment"
+
+    print_report(report)
+
+    row = "\n1100   Accumulated depreciation of            0.20 "
+    assert row in capsys.readouterr().out
+
+
 def test_a_report_of_neither_shape_is_an_error_with_its_fields(print_report):
     report = {"accounts": [], "totalDebits": 5, "totalCredits": 5}  # as the SDK's
 

@@ -61,6 +61,12 @@ def test_str_of_an_error_without_details_and_request_id_has_nothing_empty_in_it(
     assert str(error) == "404 NOT_FOUND: No such customer"
 
 
+def test_an_error_asks_for_no_wait_by_default():
+    error = CyncoAPIError(404, "NOT_FOUND", "No such customer")
+
+    assert error.retry_after == 0
+
+
 @pytest.mark.parametrize(
     ("detail", "text"),
     [

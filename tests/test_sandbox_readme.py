@@ -10,17 +10,13 @@ import sandbox
 import sandbox_api
 import sandbox_guide
 import sandbox_webhooks
-from conftest import ROOT, run
+from conftest import ROOT, blocks, run
 from flask import Flask
 from sandbox_api import API_KEY, SHAPES, create_app
 from sandbox_data import CUSTOMER_FIELDS
 from sandbox_server import FAULTS, SandboxServer
 
 PAGE = (ROOT / "tests" / "README.md").read_text(encoding="utf-8")
-
-
-def blocks(language):
-    return re.findall(rf"^```{language}\n(.*?)^```", PAGE, re.M | re.S)
 
 
 # Commands
@@ -155,7 +151,7 @@ def test_an_event_is_sent_as_shown(monkeypatch, event_type):
     for name, value in request["headers"].items():
         if name.startswith(("X-Webhook", "Cynco", "Content-Type")):
             text += f"{name}: {value}\n"
-    assert f"{text}\n{request['body'].decode()}\n" in blocks("http")
+    assert f"{text}\n{request['body'].decode()}\n" in blocks(PAGE, "http")
 
 
 # Links
