@@ -1,10 +1,8 @@
 """03: every invoice comes once, and a short or endless list is an error."""
 
 import tracemalloc
-from unittest.mock import Mock
 
 import pytest
-import sandbox_api
 from conftest import KEY, failure, load, run, success
 
 from _common import CyncoError
@@ -53,13 +51,12 @@ def ids(invoices):
 
 
 @pytest.fixture
-def sandbox(serve, monkeypatch):
+def sandbox(serve, connect):
     """Start a sandbox that the script reads from: sandbox(shape=..., invoices=...)."""
 
     def start(**options):
         server = serve(**options)
-        monkeypatch.setattr(script, "BASE_URL", server.url)
-        monkeypatch.setenv("CYNCO_API_KEY", sandbox_api.API_KEY)
+        connect(script, server)
         return server
 
     return start
@@ -482,7 +479,6 @@ def test_by_offset_each_invoice_comes_once(sandbox, shape, count):
 
 
 def test_each_invoice_comes_once_under_faults(sandbox, shape, monkeypatch):
-    monkeypatch.setattr("time.sleep", Mock())
     monkeypatch.setitem(script.PAGE, "limit", 20)  # 15 pages: each fault comes
     faults = ["503", "drop", "lost", "truncate", "429"]
     sandbox(shape=shape, faults=faults)

@@ -3,7 +3,6 @@
 import datetime
 
 import pytest
-import sandbox_api
 from conftest import KEY, failure, load, reply, run, success
 
 from _common import CyncoError
@@ -361,10 +360,9 @@ def test_a_transient_failure_is_retried(api):
 # Over HTTP
 
 
-def test_each_shape_of_the_sandbox_is_in_balance(serve, monkeypatch, capsys, shape):
+def test_each_shape_of_the_sandbox_is_in_balance(serve, connect, capsys, shape):
     server = serve(shape=shape)
-    monkeypatch.setattr(script, "BASE_URL", server.url)
-    monkeypatch.setenv("CYNCO_API_KEY", sandbox_api.API_KEY)
+    connect(script, server)
 
     code = script.main(["--month", "2026-03"])
 

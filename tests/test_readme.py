@@ -1,30 +1,40 @@
 """The README: what its commands print, what its blocks do when they are pasted."""
 
 import asyncio
+import code
 import csv
 import inspect
 import re
+import runpy
 import shlex
 import shutil
 import subprocess
 import sys
+import traceback
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+import sandbox
+import sandbox_api
 from conftest import ROOT, blocks, load, run
 from sandbox_webhooks import WEBHOOK_SECRET, webhook_headers
+
+from _common import CyncoAPIError
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 on_posix = pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX")
 
 
 def paste(folder, code):
-    """Write a block as a program in a folder with the scripts; return its path."""
-    for file in ROOT.glob("*.py"):
-        shutil.copy(file, folder)
+    """Write a block as a program into a folder; return its path."""
     program = folder / "pasted.py"
     program.write_text(code, encoding="utf-8")
     return str(program)
+
+
+def copy_scripts(folder):
+    for file in ROOT.glob("*.py"):
+        shutil.copy(file, folder)
 
 
 # Commands and what they print
@@ -38,25 +48,25 @@ def commands():
         if language == "bash":
             command = text
         if language == "text":
-            pairs.append(pytest.param(command, text, id=command.split("/")[-1].strip()))
+            _, _, arguments = command.rpartition("python tests/sandbox.py ")
+            pairs.append(pytest.param(arguments, text, id=arguments.strip()))
     return pairs
 
 
-@pytest.mark.parametrize(("command", "shown"), commands())
-def test_a_command_prints_what_is_shown(command, shown):
-    _, _, command = command.rpartition("&& ")
-    arguments = shlex.split(command)[1:]
+@pytest.mark.parametrize(("arguments", "shown"), commands())
+def test_a_command_prints_what_is_shown(capfd, arguments, shown):
     pattern = re.escape(shown).replace(r"\.\.\.", r"[\s\S]*?")
 
-    done = run(*arguments)
+    exit_code = sandbox.main(shlex.split(arguments))
 
-    printed = done.stderr + done.stdout
-    if "05_webhooks.py" in command:  # two programs, in any order
+    out, err = capfd.readouterr()
+    printed = err + out
+    if "05_webhooks.py" in arguments:  # two programs, in any order
         for line in shown.replace("...\n", "").splitlines():
             assert f"{line}\n" in printed
     else:
         assert re.fullmatch(pattern, printed)
-    assert done.returncode == int(shown.startswith("Error: "))
+    assert exit_code == int(shown.startswith("Error: "))
 
 
 @pytest.mark.parametrize("language", ["bash", "powershell"])
@@ -86,43 +96,56 @@ def requests_seen(server):
     return seen
 
 
+@pytest.fixture
+def use(monkeypatch, connect):
+    """Let what is pasted call a sandbox: use(server)."""
+
+    def change(server, key=sandbox_api.API_KEY):
+        for name in ("02_create_customer", "03_pagination"):
+            connect(load(name), server)
+        monkeypatch.setenv("CYNCO_BASE_URL", f"{server.url}/")
+        monkeypatch.setenv("CYNCO_API_KEY", key)
+
+    return change
+
+
 @pytest.mark.parametrize(
     ("shape", "deleted"),
     [("guide", "deleted 200"), ("openapi", "deleted 204"), ("sdk", "deleted 204")],
 )
-def test_get_post_patch_and_delete_work_as_pasted(tmp_path, serve, shape, deleted):
+def test_get_post_patch_and_delete_work_as_pasted(
+    tmp_path, serve, use, capsys, shape, deleted
+):
     server = serve(shape=shape)
-    program = paste(tmp_path, "\n".join(PATTERNS))
+    use(server)
 
-    done = run(program, server=server)
+    runpy.run_path(paste(tmp_path, "\n".join(PATTERNS)))
 
-    assert done.stderr == ""
-    assert done.returncode == 0
     assert requests_seen(server) == REQUESTS
-    customer_id, email, delete_line = done.stdout.splitlines()[-3:]
-    assert customer_id == "cus_0011"
-    assert email == "orders@pembekal.example"
-    assert delete_line == deleted
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "INV-00077 overdue"
+    assert lines[-3] == "cus_0011"
+    assert lines[-2] == "orders@pembekal.example"
+    assert lines[-1] == deleted
 
 
-def test_check_shows_the_message_of_the_api(tmp_path, serve):
+def test_check_shows_the_message_of_the_api(tmp_path, serve, use):
+    use(serve(), "cak_wrong")
     program = paste(tmp_path, "\n".join(PATTERNS))
 
-    done = run(program, CYNCO_BASE_URL=f"{serve().url}/", CYNCO_API_KEY="cak_wrong")
-
-    assert done.returncode == 1
-    assert "RuntimeError: 401: " in done.stderr
-    assert "The API key is missing, wrong or revoked" in done.stderr
+    with pytest.raises(RuntimeError, match=r"^401: .*The API key is missing, wrong"):
+        runpy.run_path(program)
 
 
 @pytest.mark.parametrize("key", ["cak_secret\ncak_second", "cak_secret\u00e9\u6c38"])
-def test_the_patterns_never_show_a_key_that_cannot_be_sent(tmp_path, serve, key):
+def test_the_patterns_never_show_a_key_that_cannot_be_sent(tmp_path, serve, use, key):
+    use(serve(), key)
     program = paste(tmp_path, "\n".join(PATTERNS))
 
-    done = run(program, CYNCO_BASE_URL=serve().url, CYNCO_API_KEY=key)
+    with pytest.raises((RuntimeError, UnicodeEncodeError)) as caught:
+        runpy.run_path(program)
 
-    assert done.returncode == 1
-    assert "secret" not in done.stderr
+    assert "secret" not in "".join(traceback.format_exception(caught.value))
 
 
 OVERDUE = blocks(README, "python", "Use the scripts in a program")[0]
@@ -131,24 +154,23 @@ GO_ON = blocks(README, "python", "Go on where you stopped")[0]
 ONCE = blocks(README, "python", "Create once, across restarts")[0]
 
 
-def test_each_block_can_be_pasted_into_the_interpreter(tmp_path, serve):
-    paste(tmp_path, "")
-    lines = "\n".join([*PATTERNS, OVERDUE, EXPORT, GO_ON, ONCE, ""])
-    (tmp_path / "lines.txt").write_text(lines, encoding="utf-8")
-    session = """
-import code
-console = code.InteractiveConsole()
-for line in open("lines.txt", encoding="utf-8"):
-    console.push(line.rstrip())
-"""
+def test_each_block_can_be_pasted_into_the_interpreter(
+    tmp_path, monkeypatch, serve, use, capsys
+):
+    use(serve(shape="sdk"))
+    monkeypatch.chdir(tmp_path)
+    console = code.InteractiveConsole()
+    lines = "\n".join([*PATTERNS, OVERDUE, EXPORT, GO_ON, ONCE, ""]).splitlines()
 
-    done = run("-c", session, server=serve(shape="sdk"), cwd=tmp_path)
+    for line in lines:
+        console.push(line)
 
-    assert "Error" not in done.stderr
-    assert "orders@pembekal.example\n" in done.stdout
-    assert "INV-00033 MYR 1,285.20\n" in done.stdout
-    assert "new: INV-00300 2026-03-27T08:00:00Z\n" in done.stdout
-    assert done.stdout.endswith("cus_0012\n")
+    out, err = capsys.readouterr()
+    assert "Error" not in err
+    assert "orders@pembekal.example\n" in out
+    assert "INV-00033 MYR 1,285.20\n" in out
+    assert "new: INV-00300 2026-03-27T08:00:00Z\n" in out
+    assert out.endswith("cus_0012\n")
     assert (tmp_path / "invoices.csv").exists()
 
 
@@ -160,13 +182,21 @@ def read_csv(folder):
         return list(csv.reader(file))
 
 
-def test_the_export_has_every_invoice_with_its_exact_total(tmp_path, serve, shape):
-    server = serve(shape=shape, invoices=101)
+@pytest.fixture
+def export(tmp_path, monkeypatch):
+    """Run the block in a folder of its own."""
+    monkeypatch.chdir(tmp_path)
     program = paste(tmp_path, EXPORT)
+    return lambda: runpy.run_path(program)
 
-    done = run(program, server=server, cwd=tmp_path)
 
-    assert done.returncode == 0
+def test_the_export_has_every_invoice_with_its_exact_total(
+    tmp_path, serve, use, shape, export
+):
+    use(serve(shape=shape, invoices=101))
+
+    export()
+
     rows = read_csv(tmp_path)
     assert len(rows) == 102
     assert rows[0][-2:] == ["currency", "total"]
@@ -174,30 +204,26 @@ def test_the_export_has_every_invoice_with_its_exact_total(tmp_path, serve, shap
     assert rows[33][-2:] == ["MYR", "1285.20"]
 
 
-def test_the_export_begins_with_the_mark_that_excel_needs(tmp_path, serve):
-    program = paste(tmp_path, EXPORT)
+def test_the_export_begins_with_the_mark_that_excel_needs(tmp_path, serve, use, export):
+    use(serve(invoices=1))
 
-    run(program, server=serve(invoices=1), cwd=tmp_path)
+    export()
 
     assert (tmp_path / "invoices.csv").read_bytes().startswith(b"\xef\xbb\xbf")
 
 
-def test_an_export_that_fails_leaves_the_previous_one(tmp_path, serve):
-    program = paste(tmp_path, EXPORT)
+def test_an_export_that_fails_leaves_the_previous_one(tmp_path, serve, use, export):
+    use(serve(), "cak_wrong")
     (tmp_path / "invoices.csv").write_text("yesterday's")
 
-    done = run(
-        program, CYNCO_BASE_URL=serve().url, CYNCO_API_KEY="cak_wrong", cwd=tmp_path
-    )
+    with pytest.raises(CyncoAPIError):
+        export()
 
-    assert done.returncode == 1
     assert (tmp_path / "invoices.csv").read_text() == "yesterday's"
 
 
-# Stands in for 03_pagination.py: invoices for customers with odd names.
-FORMULAS = """
-def iterate_invoices():
-    for name in ["=1", "+1", "-1", "@A1", "\\t=1", "\\r=1", "1="]:
+def make_invoices(names):
+    for name in names:
         yield {
             "invoiceNumber": "INV-1",
             "customerName": name,
@@ -206,16 +232,16 @@ def iterate_invoices():
             "currency": "MYR",
             "total": 162000,
         }
-"""
 
 
-@pytest.fixture(scope="module")
-def names_in_export(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("formulas")
-    program = paste(folder, EXPORT)
-    (folder / "03_pagination.py").write_text(FORMULAS, encoding="utf-8")
-    run(program, cwd=folder)
-    return [row[1] for row in read_csv(folder)]
+@pytest.fixture
+def names_in_export(tmp_path, monkeypatch, export):
+    """Export invoices of customers with odd names."""
+    names = ["=1", "+1", "-1", "@A1", "\t=1", "\r=1", "1="]
+    module = load("03_pagination")
+    monkeypatch.setattr(module, "iterate_invoices", lambda: make_invoices(names))
+    export()
+    return [row[1] for row in read_csv(tmp_path)]
 
 
 @pytest.mark.parametrize(
@@ -234,35 +260,34 @@ def test_the_export_leaves_other_names_as_they_are(names_in_export):
 # Other programs
 
 
-def test_the_scripts_can_be_used_in_a_program(tmp_path, serve):
-    program = paste(tmp_path, OVERDUE)
+def test_the_scripts_can_be_used_in_a_program(tmp_path, serve, use, capsys):
+    use(serve(shape="sdk"))
 
-    done = run(program, server=serve(shape="sdk"))
+    runpy.run_path(paste(tmp_path, OVERDUE))
 
-    assert done.returncode == 0
-    assert done.stdout.splitlines()[0] == "INV-00033 MYR 1,285.20"
+    assert capsys.readouterr().out.splitlines()[0] == "INV-00033 MYR 1,285.20"
 
 
 @pytest.mark.parametrize(
     ("shape", "first"), [("openapi", "INV-00299"), ("guide", "INV-00001")]
 )
 def test_going_on_from_created_from_brings_no_invoice_twice(
-    tmp_path, serve, shape, first
+    tmp_path, serve, use, capsys, shape, first
 ):
-    program = paste(tmp_path, GO_ON)
+    use(serve(shape=shape))
 
-    done = run(program, server=serve(shape=shape))
+    runpy.run_path(paste(tmp_path, GO_ON))
 
-    assert done.returncode == 0
-    lines = done.stdout.splitlines()
-    assert lines[0].startswith(f"new: {first} ")
-    assert lines[-1] == "new: INV-00300 2026-03-27T08:00:00Z"
-    assert "INV-00297" not in done.stdout
-    assert "INV-00298" not in done.stdout
+    out = capsys.readouterr().out
+    assert out.startswith(f"new: {first} ")
+    assert out.endswith("new: INV-00300 2026-03-27T08:00:00Z\n")
+    assert "INV-00297" not in out
+    assert "INV-00298" not in out
 
 
 def test_two_runs_at_once_and_one_later_create_one_customer(tmp_path, serve):
     server = serve(delay=0.1)
+    copy_scripts(tmp_path)
     program = paste(tmp_path, ONCE)
 
     with ThreadPoolExecutor() as pool:
@@ -368,7 +393,7 @@ def cron(tmp_path, monkeypatch):
     command = crontab.splitlines()[-1].removeprefix("0 6 * * * ")
     command = command.replace("/srv/cynco-quickstart", shlex.quote(str(tmp_path)))
     command = command.replace(".venv/bin/python", shlex.quote(sys.executable))
-    paste(tmp_path, "")
+    copy_scripts(tmp_path)
 
     def run_command(server, key):
         monkeypatch.setenv("CYNCO_BASE_URL", server.url)
