@@ -107,8 +107,8 @@ def main(argv: list[str] | None = None) -> int:
     if created["name"] != args.name or created["email"] != args.email:
         raise CyncoError(
             f"Cynco returned {created['id']}: {created['name']}, {created['email']}. "
-            "If this idempotency key was used before, nothing was created now: for a "
-            "new customer, use a new key"
+            "If that is another customer than yours, the idempotency key was used "
+            "before, and nothing was created now"
         )
     print(f"Created {created['id']}: {created['name']}")
     return 0

@@ -85,9 +85,9 @@ def iterate_invoices(**filters: str) -> Iterator[dict]:
 
     `filters` are query parameters: iterate_invoices(status="paid"). The API ignores a
     parameter that it does not know: with a misspelt one, you get every invoice.
-    Raises CyncoAPIError, and CyncoError if the list changes and invoices are missing.
-    If that happens, read without a status, so that an invoice stays in the list when it
-    is paid, and filter in your own loop.
+    Raises CyncoAPIError, and CyncoError if it can tell that invoices are missing, since
+    the list has changed meanwhile. To be safe, read without a status, so that an
+    invoice stays in the list when it is paid, and filter in your own loop.
     """
     pages = pages_by_cursor(filters)
     first_page = next(pages)  # to see if it has a cursor
@@ -110,7 +110,8 @@ def check(pages: Iterable[dict], by_cursor: bool) -> Iterator[dict]:
     Each page has a total: how many invoices are in the list now. By cursor, the count
     must reach the last page's total. By offset, it must reach the highest total of any
     page: when an invoice leaves, one that we had not read is skipped, and the total
-    falls with it. (If another one joins meanwhile, we cannot tell.)
+    falls with it. (If another one joins meanwhile, we cannot tell. Nor do we notice an
+    invoice that comes again two pages later: that would take all ids in memory.)
     """
     count = 0
     highest_total = 0

@@ -181,8 +181,8 @@ def webhook_secret() -> str:
 # You may stop reading here. Below: the inbox, a database file in which events wait
 # to be handled; handle_events(), which handles them; main().
 
-# Absolute, so that a handler may change the current folder.
-INBOX_FILE = os.path.abspath(os.environ.get("CYNCO_INBOX", "webhook_events.db"))
+# An absolute path, so that a handler may change the current folder.
+INBOX_FILE = os.path.realpath(os.environ.get("CYNCO_INBOX", "webhook_events.db"))
 LOCK_FILE = f"{INBOX_FILE}.lock"
 RETRY_AFTER = 600  # seconds until an event is tried again; three attempts in all
 GIVEN_UP = "SELECT id FROM events WHERE done = 0 AND attempts >= 3"
@@ -203,8 +203,10 @@ def inbox(sql: str, *values: object) -> list:
 
 def open_inbox() -> None:
     """Create the inbox, unless it exists. Raises CyncoError or OSError."""
-    for file in (INBOX_FILE, LOCK_FILE):  # readable by us only: customer data
-        os.close(os.open(file, os.O_CREAT | os.O_RDWR, 0o600))
+    for file in (INBOX_FILE, LOCK_FILE):
+        with suppress(FileExistsError):  # if it is new, only we may read it
+            os.close(os.open(file, os.O_CREAT | os.O_EXCL, 0o600))
+        os.utime(file)  # raises PermissionError if it is not ours to write
     # In WAL mode, one process can store an event while another reads one. Switching it
     # on fails while another process does the same, which is fine.
     with suppress(CyncoError):
@@ -277,8 +279,8 @@ def handle_events() -> None:
     open_inbox()
     # Only one process may handle events. Its lock is an open transaction in a file that
     # is used for nothing else; it ends with the process, even in a crash.
-    lock = sqlite3.connect(LOCK_FILE, timeout=5)
     try:
+        lock = sqlite3.connect(LOCK_FILE, timeout=5)
         lock.execute("BEGIN EXCLUSIVE")
     except sqlite3.Error as error:
         raise CyncoError(

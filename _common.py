@@ -113,9 +113,8 @@ def seconds_to_wait(response: requests.Response) -> float:
     reset = response.headers.get("X-RateLimit-Reset", "")
     if response.status_code == 429 and reset.isdecimal():
         seconds = float(reset) - time.time()
-        return min(
-            60, max(0, seconds)
-        )  # never over a minute, even if our clock is wrong
+        # Never over a minute, even if our clock is wrong.
+        return min(60, max(0, seconds))
     return 0
 
 

@@ -6,14 +6,17 @@ import inspect
 import io
 import json
 import logging
+import os
 import signal
 import socket
 import sqlite3
 import sys
+import tempfile
 import time
 from contextlib import closing
 from decimal import Decimal
 from functools import partial
+from itertools import product
 from unittest.mock import AsyncMock, Mock
 
 import pytest
@@ -585,6 +588,18 @@ def test_the_inbox_is_in_the_current_folder(tmp_path, monkeypatch):
     assert (tmp_path / "webhook_events.db").exists()
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="needs symbolic links")
+def test_two_symlinks_to_one_inbox_have_one_lock(tmp_path, monkeypatch):
+    (tmp_path / "one.db").symlink_to(tmp_path / "inbox.db")
+    (tmp_path / "other.db").symlink_to(tmp_path / "inbox.db")
+    monkeypatch.setenv("CYNCO_INBOX", "one.db")
+    one = load_in(tmp_path, monkeypatch)
+    monkeypatch.setenv("CYNCO_INBOX", "other.db")
+    other = load_in(tmp_path, monkeypatch)
+
+    assert one.LOCK_FILE == other.LOCK_FILE
+
+
 def test_cynco_inbox_names_the_inbox_although_a_handler_changes_the_folder(
     tmp_path, monkeypatch, capsys
 ):
@@ -665,11 +680,11 @@ def test_an_event_is_handled_once(inbox, handler, clock):
     assert handler.ids == ["evt_1"]
 
 
-def test_an_event_that_comes_again_is_not_handled_again(inbox, handler):
+def test_an_event_that_comes_again_is_not_handled_again(inbox, handler, clock):
     store("evt_1")
     handle_all()
     store("evt_1")
-    handle_all()
+    handle_after(601, clock)
 
     assert handler.ids == ["evt_1"]
 
@@ -1016,13 +1031,15 @@ UNUSABLE = [
     make_text,
     make_earlier_form,
     make_folder,
-    make_folder_of_lock,
     remove_folder,
 ]
+LOCK_IN_USE = pytest.param(make_folder_of_lock, "--handle", id="folder of lock")
 
 
-@pytest.mark.parametrize("option", ["--handle", "--retry", "--port=0"])
-@pytest.mark.parametrize("change", UNUSABLE)
+@pytest.mark.parametrize(
+    ("change", "option"),
+    [*product(UNUSABLE, ["--handle", "--retry", "--port=0"]), LOCK_IN_USE],
+)
 def test_an_unusable_inbox_is_one_line(tmp_path, monkeypatch, change, option):
     inbox = tmp_path / "folder" / "inbox.db"
     inbox.parent.mkdir()
@@ -1032,3 +1049,27 @@ def test_an_unusable_inbox_is_one_line(tmp_path, monkeypatch, change, option):
     monkeypatch.setenv("CYNCO_WEBHOOK_SECRET", SECRET)
 
     assert "inbox.db" in error_of(option)
+
+
+@pytest.fixture
+def as_nobody():
+    """Be another user than root for a while."""
+    os.seteuid(65534)
+    yield
+    os.seteuid(0)
+
+
+@pytest.mark.skipif(
+    not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can be nobody"
+)
+@pytest.mark.parametrize("name", ["INBOX_FILE", "LOCK_FILE"])
+def test_an_inbox_or_lock_that_is_not_ours_to_write_is_an_error(
+    monkeypatch, as_nobody, name
+):
+    with tempfile.TemporaryDirectory() as folder:
+        monkeypatch.setattr(script, "INBOX_FILE", f"{folder}/inbox.db")
+        monkeypatch.setattr(script, "LOCK_FILE", f"{folder}/inbox.db.lock")
+        monkeypatch.setattr(script, name, __file__)  # of root
+
+        with pytest.raises(PermissionError, match="test_05_webhooks"):
+            script.open_inbox()

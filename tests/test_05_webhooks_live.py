@@ -316,6 +316,24 @@ def test_gunicorn_receives_and_celery_handles(start, save_celery_receiver):
 
 
 @on_posix
+@pytest.mark.skipif("BROKER_URL" not in os.environ, reason="needs RabbitMQ")
+def test_celery_handles_again_what_a_killed_worker_had_in_hand(
+    start, save_celery_receiver, tmp_path
+):
+    waiting = f"{PROGRAM}\nimport receiver\nqueue = receiver.queue\n"
+    (tmp_path / "waiting.py").write_text(waiting, encoding="utf-8")
+    server = start("-m gunicorn --bind 127.0.0.1:0 receiver:app")
+    worker = start("-m celery --app waiting.queue worker --pool solo")
+    deliver(server.address(), "C2")
+    worker.until("Begins")  # Celery logs what print writes, a word a line
+
+    worker.kill()
+
+    other_worker = start("-m celery --app receiver.queue worker --pool solo")
+    other_worker.until("New customer: C2")
+
+
+@on_posix
 def test_without_a_broker_the_response_is_500(start, save_celery_receiver):
     nobody = "amqp://127.0.0.1:1"
     server = start("-m gunicorn --bind 127.0.0.1:0 receiver:app", BROKER_URL=nobody)

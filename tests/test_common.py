@@ -746,6 +746,13 @@ def test_half_a_sen_is_an_error_in_major_units(amount):
         _common.from_major(amount, "MYR")
 
 
+def test_half_a_fils_is_an_error_in_major_units():
+    with pytest.raises(
+        CyncoError, match=r"^1\.0005 KWD has more decimals than KWD has$"
+    ):
+        _common.from_major("1.0005", "KWD")
+
+
 # invoice_total
 
 

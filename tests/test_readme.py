@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import sandbox
 import sandbox_api
-from conftest import ROOT, blocks, load, run
+from conftest import ROOT, blocks, load, run, success
 from sandbox_webhooks import WEBHOOK_SECRET, webhook_headers
 
 from _common import CyncoAPIError
@@ -127,6 +127,22 @@ def test_get_post_patch_and_delete_work_as_pasted(
     assert lines[-3] == "cus_0011"
     assert lines[-2] == "orders@pembekal.example"
     assert lines[-1] == deleted
+
+
+def test_the_patterns_that_write_follow_no_redirect(tmp_path, api):
+    api.replies = [
+        success([]),
+        success({"id": "cus_1"}),
+        success({"email": "orders@pembekal.example"}),
+        success({"deleted": True}),
+    ]
+
+    runpy.run_path(paste(tmp_path, "\n".join(PATTERNS)))
+
+    _, post, patch, delete = api.requests
+    assert post.follows_redirects is False
+    assert patch.follows_redirects is False
+    assert delete.follows_redirects is False
 
 
 def test_check_shows_the_message_of_the_api(tmp_path, serve, use):
