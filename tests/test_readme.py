@@ -166,7 +166,7 @@ def test_the_patterns_never_show_a_key_that_cannot_be_sent(tmp_path, serve, use,
 
 OVERDUE = blocks(README, "python", "Use the scripts in a program")[0]
 EXPORT = blocks(README, "python", "Export to CSV")[0]
-GO_ON = blocks(README, "python", "Go on where you stopped")[0]
+GO_ON = blocks(README, "python", "Resume where you stopped")[0]
 ONCE = blocks(README, "python", "Create once, across restarts")[0]
 
 
