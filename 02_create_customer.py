@@ -49,10 +49,11 @@ CUSTOMER = {
 def create_customer(customer: dict, idempotency_key: str) -> dict:
     """Create a customer and return it as stored, with its id.
 
-    `idempotency_key`: up to 255 ASCII characters; a new one for each new customer. With
-    one that was used before, you get the first customer back, whatever you send now.
+    `idempotency_key`: 1 to 255 ASCII characters; a new one for each customer. If it was
+    used in the last 24 hours, you get that first customer back (some servers send a 409
+    if the data differ).
     Raises CyncoAPIError: a 422 if a field is invalid; a 409 if another customer has
-    this email (or, on some servers, if the key was used with other data).
+    this email.
     """
     response = requests.post(
         f"{BASE_URL}/customers",
@@ -81,7 +82,7 @@ def main(argv: list[str] | None = None) -> int:
     auth_headers()  # raises now if there is no API key, before anything is printed
 
     customer = {**CUSTOMER, "name": args.name, "email": args.email}
-    # Print the key before the request: even if your computer crashes, you have it.
+    # Print the key before the request: you have it even if this program crashes.
     print(f"Idempotency-Key: {key}", file=sys.stderr)
     retry_hint = f"To retry safely, run this command with --idempotency-key {key}"
     try:
@@ -98,17 +99,18 @@ def main(argv: list[str] | None = None) -> int:
                 print(f"  {field}: {detail.get('message')}", file=sys.stderr)
             print(f"  Request id: {error.request_id}", file=sys.stderr)
             return 1
-        # 429 (too many requests) and 5xx may pass later; Cynco refused all from 400.
+        # 400 to 428: refused, so a retry is no use. 429 (too many requests) and 5xx may
+        # pass: then a retry with the same key can succeed.
         is_refused = 400 <= error.status_code < 429
         if not is_refused:
             print(retry_hint, file=sys.stderr)
         raise
-    # Is it the customer that we sent, or the first one of a key that was used before?
+    # A key that was used before returns its old customer. Is this one ours?
     if created["name"] != args.name or created["email"] != args.email:
         raise CyncoError(
             f"Cynco returned {created['id']}: {created['name']}, {created['email']}. "
-            "If that is another customer than yours, the idempotency key was used "
-            "before, and nothing was created now"
+            "If that is not your customer, the idempotency key was used before, and "
+            "nothing was created now"
         )
     print(f"Created {created['id']}: {created['name']}")
     return 0

@@ -10,7 +10,8 @@ Usage:
     python 03_pagination.py --mode offset
     python tests/sandbox.py 03_pagination.py      (needs no account)
     python tests/sandbox.py --shape sdk 03_pagination.py
-        (OpenAPI's shape, but without cursors; most likely what the live service sends)
+        ("sdk": OpenAPI's shape, without cursors; most likely what the live service
+        sends)
 """
 
 import argparse
@@ -33,8 +34,8 @@ from _common import (
     with_retry,
 )
 
-# As many on a page as the API allows. The API sorts by date of creation; "asc" puts the
-# oldest first, so that an invoice that is created while you read comes at the end.
+# As many on a page as the API allows. By default, the API sorts by date of creation.
+# "asc": oldest first, so that an invoice that is created while you read comes last.
 PAGE = {"limit": 100, "order": "asc"}
 
 
@@ -69,6 +70,7 @@ def pages_by_offset(filters: dict) -> Iterator[dict]:
     leaves the list, and the rest move up by one place. Offset 100 now skips one that
     you have not read. A cursor marks the last one that you have read: none is skipped.
     """
+    # The guide's shape reads offset, OpenAPI's reads page (see 01): send both.
     params = {**PAGE, **filters, "offset": 0, "page": 1}
     with requests.Session() as session:
         while True:
@@ -76,8 +78,8 @@ def pages_by_offset(filters: dict) -> Iterator[dict]:
             yield page
             if not page["pagination"]["hasMore"]:
                 break
-            params["offset"] += params["limit"]  # used in the guide's shape (see 01)
-            params["page"] += 1  # used in OpenAPI's; each ignores the other
+            params["offset"] += params["limit"]
+            params["page"] += 1
 
 
 def iterate_invoices(**filters: str) -> Iterator[dict]:
@@ -85,16 +87,16 @@ def iterate_invoices(**filters: str) -> Iterator[dict]:
 
     `filters` are query parameters: iterate_invoices(status="paid"). The API ignores a
     parameter that it does not know: with a misspelt one, you get every invoice.
-    Raises CyncoAPIError, and CyncoError if it can tell that invoices are missing, since
-    the list has changed meanwhile. To be safe, read without a status, so that an
-    invoice stays in the list when it is paid, and filter in your own loop.
+    Raises CyncoAPIError, and CyncoError if invoices seem to be missing because the list
+    changed while you read it. To avoid that, read without a status, so that an invoice
+    stays in the list when it is paid, and filter in your own loop.
     """
     pages = pages_by_cursor(filters)
     first_page = next(pages)  # to see if it has a cursor
     pagination = first_page["pagination"]
     if pagination["hasMore"] and not pagination.get("nextCursor"):
         log.warning("The API sends no cursors: reading by offset")
-        # check (below) yields the invoices, and raises if some are missing.
+        # Start again from the first page. check (below) yields the invoices.
         yield from check(pages_by_offset(filters), by_cursor=False)
     else:
         # chain puts the first page back in front of the others.
@@ -105,13 +107,14 @@ def iterate_invoices(**filters: str) -> Iterator[dict]:
 
 
 def check(pages: Iterable[dict], by_cursor: bool) -> Iterator[dict]:
-    """Yield the invoices of all pages. Raises CyncoError if some are missing.
+    """Yield the invoices of all pages. Raises CyncoError if some seem to be missing.
 
-    Each page has a total: how many invoices are in the list now. By cursor, the count
-    must reach the last page's total. By offset, it must reach the highest total of any
-    page: when an invoice leaves, one that we had not read is skipped, and the total
-    falls with it. (If another one joins meanwhile, we cannot tell. Nor do we notice an
-    invoice that comes again two pages later: that would take all ids in memory.)
+    A page's total says how many invoices are in the list now. By cursor, our count must
+    reach the last page's total. By offset, it must reach the highest total of any page:
+    an invoice that leaves may hide another, and the total falls with it.
+
+    Not noticed: by offset, one that leaves while another joins; and an invoice that
+    comes again two pages later, as that would mean keeping every id in memory.
     """
     count = 0
     highest_total = 0
@@ -130,6 +133,7 @@ def check(pages: Iterable[dict], by_cursor: bool) -> Iterator[dict]:
     expected = total  # of the last page
     if not by_cursor:
         expected = highest_total
+    # has_more: we stopped although the API says that more pages follow.
     if is_repeated or has_more or count < expected:
         raise CyncoError(
             f"received only {count} of {expected} invoices. If the list changes while "

@@ -39,8 +39,8 @@ from _common import (
     with_retry,
 )
 
-# Decide by status, not by Cynco's code: that of a 401 is UNAUTHORIZED in the guide's
-# shape, but AUTHENTICATION_ERROR in OpenAPI's. ("none" is only for the table.)
+# Decide by status, not by Cynco's code: for a 401, the code is UNAUTHORIZED in the
+# guide's shape, but AUTHENTICATION_ERROR in OpenAPI's.
 ADVICE = {
     "400": "Malformed request: fix the code that builds it.",
     "401": "Key missing, wrong or revoked: check CYNCO_API_KEY.",
@@ -49,7 +49,7 @@ ADVICE = {
     "409": "It exists, or its Idempotency-Key was used: look for it before you retry.",
     "422": "Invalid fields, which the details name: correct them.",
     "429": "Wait as long as Retry-After or X-RateLimit-Reset says (with_retry does).",
-    "5xx": "Cynco had an error: retry, waiting longer each time (with_retry does).",
+    "5xx": "Cynco had an error: wait, then retry as after no response (with_retry).",
     "none": "No response: retry. Retry a write only with the same Idempotency-Key.",
 }
 
@@ -119,7 +119,7 @@ def find_customer(customer_id: str) -> dict | None:
     try:
         envelope = handle_response(get_customer(customer_id))
     except CyncoAPIError as error:
-        # With a wrong CYNCO_BASE_URL, a 404 may come from another server than Cynco's.
+        # With a wrong CYNCO_BASE_URL, a 404 may come from a server other than Cynco's.
         # handle_response gives it a code of our own, UNREADABLE.
         if error.status_code == 404 and error.code != "UNREADABLE":
             return None

@@ -2,7 +2,7 @@
 
 In this example you will see:
     1. how to verify that an event is from Cynco: HMAC-SHA256 over its bytes
-    2. how to lose no event: it is on disk before we respond 200
+    2. how to avoid losing events: they are on disk before we respond 200
     3. how to route events to your functions, by their type
 
 In development, one process does it all. In production, run two: a web server, which
@@ -61,7 +61,7 @@ def verify_signature(body: bytes, headers: Mapping[str, str], secret: str) -> No
         key, _, value = part.strip().partition("=")  # "v1=5257a8" -> "v1", "5257a8"
         if key == "t":
             timestamp = value
-        if key == "v1":  # while you replace the secret, two: by the old and the new one
+        if key == "v1":  # there are two during a change of secret: one for each
             signatures.append(value)
     if not timestamp.isdecimal():
         raise ValueError("not signed")
@@ -101,7 +101,7 @@ def receive() -> tuple[dict, int]:
         log.warning("Rejected: %s", error)
         return {"error": "invalid signature"}, 401
     event = json.loads(body)
-    store_event(event["id"], body)
+    store_event(event["id"], body)  # below; when it returns, the event is on disk
     return {"received": True}, 200
 
 
@@ -145,9 +145,9 @@ HANDLERS = {
 def handle_event(event: dict) -> None:
     """Call the handler for an event's type. Raises what the handler raises.
 
-    After an error or a crash, an event is handled again. If its work must not be done
-    twice, pass event["id"] to the handler as well, save it in the same transaction as
-    the work, and skip an event whose id you have.
+    After an error or a crash, an event is handled again. To do its work only once, pass
+    event["id"] to the handler. Save the id in the same transaction as the work, and
+    skip events whose id is already saved.
     """
     event_type = event.get("type") or event["event"]  # Cynco uses both names
     handler = HANDLERS.get(event_type)
@@ -206,9 +206,9 @@ def open_inbox() -> None:
     for file in (INBOX_FILE, LOCK_FILE):
         with suppress(FileExistsError):  # if it is new, only we may read it
             os.close(os.open(file, os.O_CREAT | os.O_EXCL, 0o600))
-        os.utime(file)  # raises PermissionError if it is not ours to write
-    # In WAL mode, one process can store an event while another reads one. Switching it
-    # on fails while another process does the same, which is fine.
+        os.utime(file)  # a check: raises PermissionError if we may not write to it
+    # In WAL mode, one process can store an event while another reads one. This fails if
+    # another process is switching it on, too, which is fine.
     with suppress(CyncoError):
         inbox("PRAGMA journal_mode = WAL")
     inbox(

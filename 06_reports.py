@@ -1,11 +1,12 @@
 """Print the trial balance of a month and check it; print other reports as JSON.
 
 In double-entry bookkeeping, each amount is booked twice: as a debit of one account and
-as a credit of another. A cash sale, say, is a debit of Cash and a credit of Sales. A
-trial balance lists the balance of each account, its debits minus its credits, in the
-debit column if it is positive, else in the credit column. Both must have the same sum.
+as a credit of another. A cash sale, say, is a debit to Cash and a credit to Sales. A
+trial balance lists each account's balance, its debits minus its credits. A positive
+one goes in the debit column, a negative one in the credit column, without its minus.
+The two columns must have the same sum.
 
-In this example you will see (main() calls them in this order):
+In this example you will see:
     1. get_report: one request that suits both shapes of the API (see 01)
     2. read_guide_shape, print_row: a trial balance as a table
     3. find_differences: debits equal credits, and the accounts add up to the totals
@@ -68,7 +69,7 @@ def get_report(report: str, first_day: date, last_day: date) -> dict:
 
 
 def read_guide_shape(report: dict) -> tuple[list[Row], Row]:
-    """Return a row for each account, and a row of totals.
+    """Return a row for each account, and a row of totals. `report` is:
 
     {
         "asOf": "2026-03-31",
@@ -104,7 +105,7 @@ def cell(amount: Decimal) -> str:
 
 
 def find_differences(accounts: list[Row], total: Row) -> list[str]:
-    """Return what does not add up. No tolerance: they must be equal to the cent."""
+    """Return what does not add up. No tolerance: sums must be exactly equal."""
     debits = Decimal(0)
     credits = Decimal(0)
     for row in accounts:

@@ -17,7 +17,7 @@ from requests.exceptions import ChunkedEncodingError, InvalidURL
 
 BASE_URL = os.environ.get("CYNCO_BASE_URL", "https://app.cynco.io/api/v1").rstrip("/")
 TIMEOUT = 30  # seconds; without a timeout, requests waits forever
-# What requests raises when no response comes, or only a part of one.
+# What requests raises when no response comes, or only part of one.
 NO_RESPONSE = (requests.ConnectionError, requests.Timeout, ChunkedEncodingError)
 log = logging.getLogger("cynco")  # its warnings appear on stderr
 
@@ -69,7 +69,7 @@ def auth_headers() -> dict:
             'export CYNCO_API_KEY=cak_... (PowerShell: $env:CYNCO_API_KEY="cak_..."). '
             "To try the examples without a key: python tests/sandbox.py SCRIPT"
         )
-    # Check it here: when requests refuses a key, its error shows the key.
+    # Check it here: if requests rejected the key, its error would print it.
     has_space = len(key.split()) > 1
     if has_space or not key.startswith("cak_") or not key.isascii():
         raise CyncoError("CYNCO_API_KEY must be cak_... without quotes, spaces, Bearer")
@@ -77,7 +77,7 @@ def auth_headers() -> dict:
 
 
 def handle_response(response: requests.Response) -> dict:
-    """Return the JSON of a success as a dict. Raises CyncoAPIError for all else.
+    """Return the JSON of a success as a dict. Raises CyncoAPIError for anything else.
 
     A success is {"success": true, "data": ...}.
     A failure is {"success": false, "error": {...}, "meta": {...}}.
@@ -113,7 +113,7 @@ def seconds_to_wait(response: requests.Response) -> float:
     reset = response.headers.get("X-RateLimit-Reset", "")
     if response.status_code == 429 and reset.isdecimal():
         seconds = float(reset) - time.time()
-        # Never over a minute, even if our clock is wrong.
+        # Never more than a minute, even if our clock is wrong.
         return min(60, max(0, seconds))
     return 0
 
@@ -166,7 +166,7 @@ def run(main: Callable[[], int]) -> None:
     except (CyncoError, InvalidURL) as error:  # InvalidURL: a typo in CYNCO_BASE_URL
         sys.exit(f"Error: {error}")
     except requests.RequestException:
-        raise  # a kind of OSError, but most likely a mistake in the code: show its line
+        raise  # also an OSError, but most likely a bug: show the traceback
     except OSError as error:  # a full disk, say
         sys.exit(f"Error: {error}")
     except KeyboardInterrupt:
@@ -208,7 +208,7 @@ def from_major(amount: float | str | Decimal, currency: str) -> Decimal:
     """
     exact = Decimal(str(amount))  # str: Decimal(0.1) is 0.1000000000000000055
     rounded = round(exact, decimals(currency))
-    # A smaller difference is the noise of a server's floats: 1620.1000000000001.
+    # Up to 0.0001 is rounding noise from a server's floats: 1620.1000000000001.
     if abs(exact - rounded) > Decimal("0.0001"):
         raise CyncoError(f"{exact} {currency} has more decimals than {currency} has")
     return rounded

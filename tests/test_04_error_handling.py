@@ -189,7 +189,7 @@ What to do about each status:
   409   It exists, or its Idempotency-Key was used: look for it before you retry.
   422   Invalid fields, which the details name: correct them.
   429   Wait as long as Retry-After or X-RateLimit-Reset says (with_retry does).
-  5xx   Cynco had an error: retry, waiting longer each time (with_retry does).
+  5xx   Cynco had an error: wait, then retry as after no response (with_retry).
   none  No response: retry. Retry a write only with the same Idempotency-Key.
 
 find_customer, when there is none: None
