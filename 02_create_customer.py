@@ -101,8 +101,7 @@ def main(argv: list[str] | None = None) -> int:
             return 1
         # 400 to 428: refused, so a retry is no use. 429 (too many requests) and 5xx may
         # pass: then a retry with the same key can succeed.
-        is_refused = 400 <= error.status_code < 429
-        if not is_refused:
+        if not 400 <= error.status_code < 429:
             print(retry_hint, file=sys.stderr)
         raise
     # A key that was used before returns its old customer. Is this one ours?

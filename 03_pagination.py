@@ -125,8 +125,8 @@ def check(pages: Iterable[dict], by_cursor: bool) -> Iterator[dict]:
         has_more = page["pagination"]["hasMore"]
         previous_ids = ids
         ids = {invoice["id"] for invoice in page["data"]}
-        is_repeated = bool(ids & previous_ids)  # an invoice is in both pages
-        if is_repeated or not ids:  # the next pages could be like this one for ever
+        repeated_ids = ids & previous_ids  # those in both pages
+        if repeated_ids or not ids:  # the next pages could be like this one for ever
             break
         yield from page["data"]
         count += len(page["data"])
@@ -134,7 +134,7 @@ def check(pages: Iterable[dict], by_cursor: bool) -> Iterator[dict]:
     if not by_cursor:
         expected = highest_total
     # has_more: we stopped although the API says that more pages follow.
-    if is_repeated or has_more or count < expected:
+    if repeated_ids or has_more or count < expected:
         raise CyncoError(
             f"received only {count} of {expected} invoices. If the list changes while "
             "you read it, read all invoices, without a status, and filter in your own "

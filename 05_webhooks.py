@@ -93,10 +93,9 @@ def verify_signature(body: bytes, headers: Mapping[str, str], secret: str) -> No
 @app.post("/webhooks/cynco", strict_slashes=False)  # with or without a "/" at the end
 def receive() -> tuple[dict, int]:
     """Respond 200 once the event is stored. Without a 200, Cynco sends it again."""
-    secret = webhook_secret()
     body = request.get_data()
     try:
-        verify_signature(body, dict(request.headers), secret)
+        verify_signature(body, dict(request.headers), webhook_secret())
     except ValueError as error:
         log.warning("Rejected: %s", error)
         return {"error": "invalid signature"}, 401
@@ -206,7 +205,8 @@ def open_inbox() -> None:
     for file in (INBOX_FILE, LOCK_FILE):
         with suppress(FileExistsError):  # if it is new, only we may read it
             os.close(os.open(file, os.O_CREAT | os.O_EXCL, 0o600))
-        os.utime(file)  # a check: raises PermissionError if we may not write to it
+        if not os.access(file, os.W_OK):
+            raise CyncoError(f"we may not write to {file}")
     # In WAL mode, one process can store an event while another reads one. This fails if
     # another process is switching it on, too, which is fine.
     with suppress(CyncoError):
@@ -289,11 +289,11 @@ def handle_events() -> None:
     # inbox() opens a connection for each call, and SQLite tidies up whenever the last
     # one is closed. To save that time, keep one open.
     kept_open = sqlite3.connect(INBOX_FILE)
-    given_up = len(kept_open.execute(GIVEN_UP).fetchall())
+    given_up = kept_open.execute(GIVEN_UP).fetchall()
     log.info(
         "Handling what comes into %s; %d events were given up on (see --retry)",
         INBOX_FILE,
-        given_up,
+        len(given_up),
     )
 
     stop = threading.Event()
