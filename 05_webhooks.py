@@ -264,11 +264,7 @@ def handle_next_event() -> bool:
     try:
         handle_event(json.loads(body, parse_float=Decimal))
     except (Exception, SystemExit):  # SystemExit: the handler called sys.exit()
-        log.exception(
-            "Could not handle %s: attempt %d of 3 (after the third, use --retry)",
-            event_id,
-            attempts,
-        )
+        log.exception("Could not handle %s: attempt %d of 3", event_id, attempts)
     else:
         inbox("UPDATE events SET done = 1 WHERE id = ?", event_id)
     return True

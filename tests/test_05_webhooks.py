@@ -781,7 +781,6 @@ def test_the_log_says_that_the_third_attempt_was_the_last(
     give_up("evt_1", handler, clock)
 
     assert "evt_1: attempt 3 of 3" in caplog.messages[2]
-    assert "--retry" in caplog.messages[2]
 
 
 class Killed(BaseException):
