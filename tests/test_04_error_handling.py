@@ -74,7 +74,6 @@ def test_broken_json(api):
     assert request.headers["Content-Type"] == "application/json"
     assert request.body == '{"name": '
     assert request.timeout == 30
-    assert request.follows_redirects is False
 
 
 def test_a_wrong_key(api):
@@ -121,7 +120,19 @@ def test_an_invalid_customer(api):
     assert request.headers["Authorization"] == f"Bearer {KEY}"
     assert request.json() == {"name": "", "email": "not an email address"}
     assert request.timeout == 30
-    assert request.follows_redirects is False
+
+
+@pytest.mark.parametrize(
+    "send",
+    [script.send_broken_json, script.send_invalid_customer],
+    ids=["broken JSON", "invalid customer"],
+)
+def test_a_post_follows_no_redirect(api, send):
+    api.replies = [failure(307)]
+
+    send()
+
+    assert api.requests[0].follows_redirects is False
 
 
 # find_customer
