@@ -5,10 +5,11 @@ import os
 import shlex
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import closing, suppress
 
 import pytest
 import requests
@@ -194,6 +195,22 @@ def test_after_a_kill_the_next_process_begins_with_another_event(start):
 
     second.until("New customer: C2")
     assert "C1" not in second.output
+
+
+@on_posix
+def test_the_lock_holds_although_the_handler_opens_the_inbox_again(start, tmp_path):
+    call = "    webhooks.open_inbox()\n"
+    opens_again = PROGRAM.replace('    print("Begins', f'{call}    print("Begins')
+    (tmp_path / "opens_again.py").write_text(opens_again, encoding="utf-8")
+    store("C1")
+    handler = start("-m opens_again --handle")
+    handler.until("Begins C1")
+
+    with (
+        closing(sqlite3.connect(script.LOCK_FILE, timeout=0)) as rival,
+        pytest.raises(sqlite3.OperationalError, match="locked"),
+    ):
+        rival.execute("BEGIN EXCLUSIVE")
 
 
 EIGHT_PROCESSES = """
