@@ -1,7 +1,7 @@
 """Print the trial balance of a month and check it; print other reports as JSON.
 
-In double-entry bookkeeping, each amount is booked twice: as a debit of one account and
-as a credit of another. A cash sale, say, is a debit to Cash and a credit to Sales. A
+In double-entry bookkeeping, each amount is booked twice: as a debit to one account and
+as a credit to another. A cash sale, say, is a debit to Cash and a credit to Sales. A
 trial balance lists each account's balance, its debits minus its credits. A positive
 one goes in the debit column, a negative one in the credit column, without its minus.
 The two columns must have the same sum.
